@@ -1,0 +1,272 @@
+//! Exact decimal amounts: 18 decimals, up to 18 digits before the point.
+//!
+//! An `Amount` counts units of 10^-18 in an `i128`. The contract allows scales of 0 to 18, so one fixed
+//! unit serves every credit type and arithmetic never needs to align scales. 18 integer digits leave
+//! room to add up more than 10^2 of the largest amounts; sums are checked all the same.
+
+use std::fmt;
+
+use ethnum::I256;
+
+/// Decimal places that an amount can carry; the largest scale of a credit type.
+pub const MAX_SCALE: u32 = 18;
+/// Digits before the decimal point that an amount from outside may have.
+pub const MAX_INTEGER_DIGITS: u32 = 18;
+
+const ONE: i128 = 10_i128.pow(MAX_SCALE);
+const OUTSIDE_LIMIT: i128 = 10_i128.pow(MAX_SCALE + MAX_INTEGER_DIGITS);
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Amount(i128);
+
+/// Why a text or a result is no amount.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AmountError {
+    NotFinite,
+    TooLarge,
+    TooManyDecimals,
+    Malformed,
+}
+
+impl Amount {
+    pub const ZERO: Amount = Amount(0);
+    pub const ONE: Amount = Amount(ONE);
+
+    pub const fn from_units(units: i64) -> Amount {
+        Amount(units as i128 * ONE)
+    }
+
+    /// `mantissa` × 10^-`scale`, or nothing where it does not fit or has more than 18 decimals.
+    pub fn from_scaled(mantissa: i128, scale: u32) -> Option<Amount> {
+        let lift = MAX_SCALE.checked_sub(scale)?;
+        mantissa.checked_mul(10_i128.pow(lift)).map(Amount)
+    }
+
+    /// The raw count of 10^-18.
+    pub const fn raw(self) -> i128 {
+        self.0
+    }
+
+    pub const fn from_raw(raw: i128) -> Amount {
+        Amount(raw)
+    }
+
+    pub const fn is_zero(self) -> bool {
+        self.0 == 0
+    }
+
+    pub const fn is_positive(self) -> bool {
+        self.0 > 0
+    }
+
+    pub const fn is_negative(self) -> bool {
+        self.0 < 0
+    }
+
+    /// How many decimal places the amount needs.
+    pub fn decimals(self) -> u32 {
+        let mut rest = self.0.unsigned_abs();
+        if rest == 0 {
+            return 0;
+        }
+        let mut decimals = MAX_SCALE;
+        while decimals > 0 && rest % 10 == 0 {
+            rest /= 10;
+            decimals -= 1;
+        }
+        decimals
+    }
+
+    /// Reads plain or scientific decimal notation, as PostgreSQL prints `numeric`.
+    pub fn parse(text: &str) -> Result<Amount, AmountError> {
+        let (negative, digits) = match text.as_bytes().first() {
+            Some(b'-') => (true, &text[1..]),
+            Some(b'+') => (false, &text[1..]),
+            _ => (false, text),
+        };
+        if digits.eq_ignore_ascii_case("nan")
+            || digits.eq_ignore_ascii_case("infinity")
+            || digits.eq_ignore_ascii_case("inf")
+        {
+            return Err(AmountError::NotFinite);
+        }
+        let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+        if whole.is_empty() && fraction.is_empty() {
+            return Err(AmountError::Malformed);
+        }
+        let fraction = fraction.trim_end_matches('0');
+        let whole = whole.trim_start_matches('0');
+        if !whole.bytes().chain(fraction.bytes()).all(|b| b.is_ascii_digit()) {
+            return Err(AmountError::Malformed);
+        }
+        if fraction.len() > MAX_SCALE as usize {
+            return Err(AmountError::TooManyDecimals);
+        }
+        // Figures that the extension itself wrote may be sums, so a little more than the limit for
+        // amounts from outside can be read back: what fits into an i128.
+        if whole.len() > MAX_INTEGER_DIGITS as usize + 2 {
+            return Err(AmountError::TooLarge);
+        }
+        let mut raw: i128 = 0;
+        for digit in whole.bytes().chain(fraction.bytes()) {
+            raw = raw
+                .checked_mul(10)
+                .and_then(|r| r.checked_add(i128::from(digit - b'0')))
+                .ok_or(AmountError::TooLarge)?;
+        }
+        raw = raw.checked_mul(10_i128.pow(MAX_SCALE - fraction.len() as u32)).ok_or(AmountError::TooLarge)?;
+        Ok(Amount(if negative { -raw } else { raw }))
+    }
+
+    /// Whether an amount from outside is within the documented size.
+    pub fn within_outside_limit(self) -> bool {
+        self.0.unsigned_abs() < OUTSIDE_LIMIT as u128
+    }
+
+    pub fn checked_add(self, other: Amount) -> Option<Amount> {
+        self.0.checked_add(other.0).map(Amount)
+    }
+
+    pub fn checked_sub(self, other: Amount) -> Option<Amount> {
+        self.0.checked_sub(other.0).map(Amount)
+    }
+
+    /// `self` × `other`, rounded half away from zero to `scale` places.
+    ///
+    /// The contract's rule for the cost of a usage (section 1). The product is exact before it is rounded.
+    pub fn multiply_rounded(self, other: Amount, scale: u32) -> Option<Amount> {
+        let product = I256::from(self.0) * I256::from(other.0);
+        let places = 2 * MAX_SCALE - scale.min(MAX_SCALE);
+        let divisor = I256::from(10_i128).pow(places);
+        let half = divisor / 2;
+        let rounded = if product >= 0 { (product + half) / divisor } else { (product - half) / divisor };
+        let raw = rounded * I256::from(10_i128.pow(MAX_SCALE - scale.min(MAX_SCALE)));
+        i128::try_from(raw).ok().map(Amount)
+    }
+
+    /// `self` ÷ `other`, cut (toward zero) to `scale` places; nothing for a divisor of zero.
+    pub fn divide_floor(self, other: Amount, scale: u32) -> Option<Amount> {
+        if other.is_zero() {
+            return None;
+        }
+        let scale = scale.min(MAX_SCALE);
+        let quotient = I256::from(self.0) * I256::from(10_i128.pow(scale)) / I256::from(other.0);
+        let raw = quotient * I256::from(10_i128.pow(MAX_SCALE - scale));
+        i128::try_from(raw).ok().map(Amount)
+    }
+}
+
+impl std::ops::Neg for Amount {
+    type Output = Amount;
+    fn neg(self) -> Amount {
+        Amount(self.0.saturating_neg())
+    }
+}
+
+impl fmt::Display for Amount {
+    /// Plain notation without trailing zeros: `4850`, `0.5`, `-12.000001`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let magnitude = self.0.unsigned_abs();
+        let (whole, fraction) = (magnitude / ONE as u128, magnitude % ONE as u128);
+        if self.0 < 0 {
+            f.write_str("-")?;
+        }
+        if fraction == 0 {
+            return write!(f, "{whole}");
+        }
+        let digits = format!("{fraction:018}");
+        write!(f, "{whole}.{}", digits.trim_end_matches('0'))
+    }
+}
+
+impl fmt::Debug for Amount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Amount({self})")
+    }
+}
+
+/// A floor that may be absent: the overdraft limit of a pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    Finite(Amount),
+    Unlimited,
+}
+
+impl Limit {
+    pub fn parse(text: &str) -> Result<Limit, AmountError> {
+        if text.eq_ignore_ascii_case("infinity") {
+            return Ok(Limit::Unlimited);
+        }
+        Amount::parse(text).map(Limit::Finite)
+    }
+
+    /// The larger of the two.
+    pub fn max(self, other: Limit) -> Limit {
+        match (self, other) {
+            (Limit::Finite(a), Limit::Finite(b)) => Limit::Finite(a.max(b)),
+            _ => Limit::Unlimited,
+        }
+    }
+}
+
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Limit::Finite(amount) => write!(f, "{amount}"),
+            Limit::Unlimited => f.write_str("Infinity"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn amount(text: &str) -> Amount {
+        Amount::parse(text).unwrap()
+    }
+
+    #[test]
+    fn reads_and_prints_plain_decimals() {
+        for text in ["0", "1", "-1", "0.5", "4850", "-12.000001", "999999999999999999.999999999999999999"] {
+            assert_eq!(amount(text).to_string(), text);
+        }
+        assert_eq!(amount("4850.000000").to_string(), "4850");
+        assert_eq!(amount("007.50").to_string(), "7.5");
+    }
+
+    #[test]
+    fn refuses_what_is_no_amount() {
+        assert_eq!(Amount::parse("NaN"), Err(AmountError::NotFinite));
+        assert_eq!(Amount::parse("-Infinity"), Err(AmountError::NotFinite));
+        assert_eq!(Amount::parse("0.0000000000000000001"), Err(AmountError::TooManyDecimals));
+        assert_eq!(Amount::parse(&"9".repeat(200)), Err(AmountError::TooLarge));
+        assert_eq!(Amount::parse("1e5"), Err(AmountError::Malformed));
+        assert_eq!(Amount::parse(""), Err(AmountError::Malformed));
+    }
+
+    #[test]
+    fn counts_decimals() {
+        assert_eq!(amount("0").decimals(), 0);
+        assert_eq!(amount("100").decimals(), 0);
+        assert_eq!(amount("1.10").decimals(), 1);
+        assert_eq!(amount("0.000000000000000001").decimals(), 18);
+    }
+
+    #[test]
+    fn rounds_half_away_from_zero() {
+        let cost = |value: &str, rate: &str, scale| amount(value).multiply_rounded(amount(rate), scale).unwrap();
+        assert_eq!(cost("1", "0.5", 0), amount("1"));
+        assert_eq!(cost("-1", "0.5", 0), amount("-1"));
+        assert_eq!(cost("1", "0.49", 0), amount("0"));
+        assert_eq!(cost("3", "0.3333335", 6), amount("1.000001"));
+        assert_eq!(cost("999999999999999999", "1", 18), amount("999999999999999999"));
+        assert_eq!(amount("999999999999999999").multiply_rounded(amount("999999999999999999"), 0), None);
+    }
+
+    #[test]
+    fn divides_toward_zero() {
+        assert_eq!(amount("10").divide_floor(amount("3"), 2), Some(amount("3.33")));
+        assert_eq!(amount("10").divide_floor(Amount::ZERO, 2), None);
+    }
+}

@@ -1,0 +1,150 @@
+//! Grants: their states and the order in which usage draws from them.
+
+use std::cmp::Ordering;
+
+use crate::{Amount, Instant};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Category {
+    Paid,
+    Promotional,
+    Recurring,
+}
+
+impl Category {
+    pub fn parse(text: &str) -> Option<Category> {
+        Some(match text {
+            "paid" => Category::Paid,
+            "promotional" => Category::Promotional,
+            "recurring" => Category::Recurring,
+            _ => return None,
+        })
+    }
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Category::Paid => "paid",
+            Category::Promotional => "promotional",
+            Category::Recurring => "recurring",
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// Paid for, but `effective_at` lies ahead.
+    Scheduled,
+    /// Unusable until its payment is confirmed.
+    PendingPayment,
+    Active,
+    Depleted,
+    Expired,
+    Voided,
+}
+
+impl Status {
+    pub fn parse(text: &str) -> Option<Status> {
+        Some(match text {
+            "scheduled" => Status::Scheduled,
+            "pending_payment" => Status::PendingPayment,
+            "active" => Status::Active,
+            "depleted" => Status::Depleted,
+            "expired" => Status::Expired,
+            "voided" => Status::Voided,
+            _ => return None,
+        })
+    }
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Status::Scheduled => "scheduled",
+            Status::PendingPayment => "pending_payment",
+            Status::Active => "active",
+            Status::Depleted => "depleted",
+            Status::Expired => "expired",
+            Status::Voided => "voided",
+        }
+    }
+
+    /// Something can still happen to the grant by the clock alone, or by a usage.
+    pub fn is_open(self) -> bool {
+        matches!(self, Status::Scheduled | Status::PendingPayment | Status::Active)
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grant {
+    pub id: i64,
+    pub category: Category,
+    pub priority: i16,
+    /// Usable for these features only; `None` for all.
+    pub features: Option<Vec<String>>,
+    pub amount: Amount,
+    pub consumed: Amount,
+    pub held: Amount,
+    pub expired: Amount,
+    pub voided: Amount,
+    pub status: Status,
+    pub effective_at: Instant,
+    /// `Instant::INFINITY` for none.
+    pub expires_at: Instant,
+    pub created_at: Instant,
+    /// Changed since it was loaded.
+    pub dirty: bool,
+}
+
+impl Grant {
+    /// What is left of the grant, the held part included. Invariant: never negative.
+    pub fn remaining(&self) -> Amount {
+        Amount::from_raw(self.amount.raw() - self.consumed.raw() - self.expired.raw() - self.voided.raw())
+    }
+
+    /// What is left and not held; counts in the balance while the grant is active.
+    pub fn unheld(&self) -> Amount {
+        Amount::from_raw(self.remaining().raw() - self.held.raw())
+    }
+
+    /// What a usage could draw now.
+    pub fn available(&self) -> Amount {
+        if self.status == Status::Active { self.unheld() } else { Amount::ZERO }
+    }
+
+    pub fn is_restricted(&self) -> bool {
+        self.features.is_some()
+    }
+
+    /// Whether a usage of `feature` (`None`: of credits without a feature) may draw from it.
+    pub fn serves(&self, feature: Option<&str>) -> bool {
+        match &self.features {
+            None => true,
+            Some(features) => feature.is_some_and(|f| features.iter().any(|g| g == f)),
+        }
+    }
+
+    /// When something happens to the grant by the clock alone.
+    pub fn next_transition(&self) -> Instant {
+        match self.status {
+            Status::Scheduled => self.effective_at.min(self.expires_at),
+            Status::PendingPayment | Status::Active => self.expires_at,
+            Status::Depleted | Status::Expired | Status::Voided => Instant::INFINITY,
+        }
+    }
+
+    /// Order of consumption (contract, section 4): priority, feature-limited before unlimited, expiry with
+    /// none last, promotional first, then start, creation and insertion. The index
+    /// `pool_grant_burn_order` has the same columns.
+    pub fn burn_order(&self, other: &Grant) -> Ordering {
+        let key = |g: &Grant| {
+            (
+                g.priority,
+                !g.is_restricted(),
+                g.expires_at,
+                g.category != Category::Promotional,
+                g.effective_at,
+                g.created_at,
+                g.id,
+            )
+        };
+        key(self).cmp(&key(other))
+    }
+}

@@ -1,0 +1,25 @@
+//! The rules of credit_pools, free of any database.
+//!
+//! Everything that decides (which grant a usage draws from, what expires when, whether a pool
+//! recharges, how a ledger row is sealed) is here, so that every path through the extension decides
+//! alike and can be tested in milliseconds. Nothing here knows SQL.
+
+mod amount;
+mod calendar;
+mod grant;
+mod ids;
+mod money;
+mod plan;
+mod recharge;
+mod seal;
+mod wallet;
+
+pub use amount::{Amount, AmountError, Limit, MAX_INTEGER_DIGITS, MAX_SCALE};
+pub use calendar::{CalendarError, Instant, Span, Zone};
+pub use grant::{Category, Grant, Status};
+pub use ids::{IdError, MAX_ID_CHARS, check_id};
+pub use money::{currency_is_well_formed, minor_digits};
+pub use plan::{Cadence, PlanPeriod};
+pub use recharge::{Attempt, Decision, PolicyRules, PoolView, Size, SkipReason, Spending};
+pub use seal::{SealedRow, seal};
+pub use wallet::{Drawn, Entry, EntryType, Figures, OnInsufficient, Refusal, Wallet};

@@ -1,0 +1,445 @@
+//! A pool as it is held in memory while its row is locked, and what may be done to it.
+//!
+//! Every change books ledger entries. Invariants, kept by every method:
+//! - `balance = granted − consumed − expired − voided − held − debt`, and it is the last entry's balance
+//! - `balance + debt` = what the active grants still hold beyond their holds
+//! - where there is debt, no unlimited credit is left (it would have paid the debt)
+
+use crate::{Amount, Grant, Instant, Limit, Status};
+
+/// The kinds of ledger entry that this version writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EntryType {
+    Open,
+    Schedule,
+    Grant,
+    Consume,
+    Expire,
+    Void,
+    Update,
+    Debt,
+    DebtSettle,
+}
+
+impl EntryType {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            EntryType::Open => "open",
+            EntryType::Schedule => "schedule",
+            EntryType::Grant => "grant",
+            EntryType::Consume => "consume",
+            EntryType::Expire => "expire",
+            EntryType::Void => "void",
+            EntryType::Update => "update",
+            EntryType::Debt => "debt",
+            EntryType::DebtSettle => "debt_settle",
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    pub seq: i64,
+    pub kind: EntryType,
+    /// Signed effect on the balance.
+    pub amount: Amount,
+    pub balance_after: Amount,
+    pub grant_id: Option<i64>,
+    pub effective_at: Instant,
+}
+
+/// The running sums of a pool. `granted` counts grants from when they begin to count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Figures {
+    pub balance: Amount,
+    pub held: Amount,
+    pub debt: Amount,
+    /// The part of the balance that only certain features may use.
+    pub restricted: Amount,
+    pub granted: Amount,
+    pub consumed: Amount,
+    pub expired: Amount,
+    pub voided: Amount,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnInsufficient {
+    Reject,
+    Cap,
+}
+
+/// What a usage took.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Drawn {
+    pub credits: Amount,
+    pub shortfall: Amount,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    Frozen,
+    Insufficient {
+        balance: Amount,
+        required: Amount,
+        shortfall: Amount,
+        floor: Limit,
+    },
+    /// More than the grant still has.
+    ExceedsGrant {
+        available: Amount,
+    },
+    /// A grant that was voided, used up or expired, where the call needs one that is not.
+    GrantClosed {
+        status: Status,
+    },
+    UnknownGrant,
+    /// The answer depends on grants that were not loaded: load them all and ask again.
+    NeedsAllGrants,
+    /// A sum beyond what an amount can carry.
+    Overflow,
+}
+
+#[derive(Clone, Debug)]
+pub struct Wallet {
+    pub seq: i64,
+    pub figures: Figures,
+    pub overdraft: Limit,
+    pub frozen: bool,
+    /// Nothing happens by the clock alone before this instant; it may be too early, never too late.
+    pub next_transition: Instant,
+    /// In burn order. Either every open grant, or the active ones that usage would draw first.
+    pub grants: Vec<Grant>,
+    pub all_loaded: bool,
+    pub entries: Vec<Entry>,
+}
+
+impl Wallet {
+    /// A new pool with its opening entry.
+    pub fn open(overdraft: Limit, now: Instant) -> Wallet {
+        let mut wallet = Wallet {
+            seq: 0,
+            figures: Figures::default(),
+            overdraft,
+            frozen: false,
+            next_transition: Instant::INFINITY,
+            grants: Vec::new(),
+            all_loaded: true,
+            entries: Vec::new(),
+        };
+        wallet.append(EntryType::Open, Amount::ZERO, None, now);
+        wallet
+    }
+
+    /// Carries out what is due at `now`: at each instant expiry, then starts, then settlement of debt
+    /// (contract, section 2). Returns whether anything was due.
+    pub fn advance(&mut self, now: Instant) -> Result<bool, Refusal> {
+        if self.next_transition > now {
+            return Ok(false);
+        }
+        if !self.all_loaded {
+            return Err(Refusal::NeedsAllGrants);
+        }
+        loop {
+            let next = self.earliest_transition();
+            if next > now {
+                self.next_transition = next;
+                return Ok(true);
+            }
+            self.sort();
+            for index in 0..self.grants.len() {
+                let ends = self.grants.get(index).is_some_and(|g| g.status.is_open() && g.expires_at <= next);
+                if ends {
+                    self.expire(index, next)?;
+                }
+            }
+            for index in 0..self.grants.len() {
+                let grant = self.grants.get(index);
+                if grant.is_some_and(|g| g.status == Status::Scheduled && g.effective_at <= next) {
+                    self.start(index, next)?;
+                }
+            }
+            self.settle_debt(next)?;
+        }
+    }
+
+    /// Puts a new grant into the pool. It begins at once unless it waits for its payment or its start;
+    /// `start` in the past is kept as the entry's `effective_at`.
+    pub fn add(&mut self, mut grant: Grant, unpaid: bool, now: Instant) -> Result<Status, Refusal> {
+        let begins = !unpaid && grant.effective_at <= now;
+        grant.status = match (unpaid, begins) {
+            (true, _) => Status::PendingPayment,
+            (false, false) => Status::Scheduled,
+            (false, true) => Status::Active,
+        };
+        let (id, start) = (grant.id, grant.effective_at);
+        self.next_transition = self.next_transition.min(grant.next_transition());
+        self.grants.push(grant);
+        if begins {
+            let index = self.grants.len() - 1;
+            self.start(index, start)?;
+            self.settle_debt(now)?;
+        } else {
+            self.append(EntryType::Schedule, Amount::ZERO, Some(id), now);
+        }
+        self.find(id).map(|g| g.status)
+    }
+
+    /// The payment of a grant has arrived. `false`: it had arrived before.
+    pub fn confirm(&mut self, grant_id: i64, now: Instant) -> Result<bool, Refusal> {
+        let index = self.index(grant_id)?;
+        let Some(grant) = self.grants.get_mut(index) else { return Err(Refusal::UnknownGrant) };
+        match grant.status {
+            Status::PendingPayment => {}
+            Status::Active | Status::Scheduled | Status::Depleted => return Ok(false),
+            status => return Err(Refusal::GrantClosed { status }),
+        }
+        grant.dirty = true;
+        if grant.effective_at > now {
+            grant.status = Status::Scheduled;
+            let next = grant.next_transition();
+            self.next_transition = self.next_transition.min(next);
+            self.append(EntryType::Update, Amount::ZERO, Some(grant_id), now);
+        } else {
+            // It counts from the payment on, not from the start that it was meant to have.
+            self.start(index, now)?;
+            self.settle_debt(now)?;
+        }
+        Ok(true)
+    }
+
+    /// Takes a usage of `cost` out of the grants in burn order, and the rest as debt where the overdraft
+    /// allows it.
+    pub fn draw(
+        &mut self,
+        cost: Amount,
+        feature: Option<&str>,
+        on_insufficient: OnInsufficient,
+        effective_at: Instant,
+    ) -> Result<Drawn, Refusal> {
+        if self.frozen {
+            return Err(Refusal::Frozen);
+        }
+        if cost.is_zero() {
+            return Ok(Drawn { credits: Amount::ZERO, shortfall: Amount::ZERO });
+        }
+        let usable = self.usable(feature)?;
+        let balance = usable.checked_sub(self.figures.debt).ok_or(Refusal::Overflow)?;
+        let (credits, shortfall) = match self.overdraft {
+            Limit::Unlimited => (cost, Amount::ZERO),
+            Limit::Finite(overdraft) => {
+                let room = balance.checked_add(overdraft).ok_or(Refusal::Overflow)?.max(Amount::ZERO);
+                if cost <= room {
+                    (cost, Amount::ZERO)
+                } else {
+                    let shortfall = cost.checked_sub(room).ok_or(Refusal::Overflow)?;
+                    if on_insufficient == OnInsufficient::Reject {
+                        let floor = Limit::Finite(-overdraft);
+                        return Err(Refusal::Insufficient { balance, required: cost, shortfall, floor });
+                    }
+                    (room, shortfall)
+                }
+            }
+        };
+        let mut from_grants = credits.min(usable);
+        let owed = credits.checked_sub(from_grants).ok_or(Refusal::Overflow)?;
+        self.check_prefix(from_grants, feature)?;
+        for index in 0..self.grants.len() {
+            if from_grants.is_zero() {
+                break;
+            }
+            let Some(grant) = self.grants.get(index) else { break };
+            let part = grant.available().min(from_grants);
+            if part.is_zero() || !grant.serves(feature) {
+                continue;
+            }
+            let id = self.consume(index, part)?;
+            self.book(EntryType::Consume, -part, Some(id), effective_at)?;
+            from_grants = from_grants.checked_sub(part).ok_or(Refusal::Overflow)?;
+        }
+        if owed.is_positive() {
+            self.figures.debt = self.figures.debt.checked_add(owed).ok_or(Refusal::Overflow)?;
+            self.book(EntryType::Debt, -owed, None, effective_at)?;
+        }
+        Ok(Drawn { credits, shortfall })
+    }
+
+    /// Takes back `amount` of a grant, or all that is neither consumed nor held. Returns what was taken;
+    /// a grant that is used up, expired or voided gives zero, whatever was asked.
+    pub fn void(&mut self, grant_id: i64, amount: Option<Amount>, now: Instant) -> Result<Amount, Refusal> {
+        let index = self.index(grant_id)?;
+        let Some(grant) = self.grants.get_mut(index) else { return Err(Refusal::UnknownGrant) };
+        if !grant.status.is_open() {
+            return Ok(Amount::ZERO);
+        }
+        let available = grant.unheld();
+        let part = amount.unwrap_or(available);
+        if part > available {
+            return Err(Refusal::ExceedsGrant { available });
+        }
+        if part.is_zero() {
+            return Ok(part);
+        }
+        grant.voided = grant.voided.checked_add(part).ok_or(Refusal::Overflow)?;
+        grant.dirty = true;
+        let counted = grant.status == Status::Active;
+        let restricted = grant.is_restricted();
+        if grant.remaining().is_zero() {
+            grant.status = Status::Voided;
+        }
+        if counted {
+            self.figures.voided = self.figures.voided.checked_add(part).ok_or(Refusal::Overflow)?;
+            self.unrestrict(restricted, part)?;
+            self.book(EntryType::Void, -part, Some(grant_id), now)?;
+        } else {
+            self.append(EntryType::Void, Amount::ZERO, Some(grant_id), now);
+        }
+        Ok(part)
+    }
+
+    pub fn find(&self, grant_id: i64) -> Result<&Grant, Refusal> {
+        self.grants.iter().find(|g| g.id == grant_id).ok_or(Refusal::UnknownGrant)
+    }
+
+    fn index(&self, grant_id: i64) -> Result<usize, Refusal> {
+        self.grants.iter().position(|g| g.id == grant_id).ok_or(Refusal::UnknownGrant)
+    }
+
+    /// The instant of the next transition among the loaded grants.
+    pub fn earliest_transition(&self) -> Instant {
+        self.grants.iter().map(Grant::next_transition).min().unwrap_or(Instant::INFINITY)
+    }
+
+    /// What the active grants offer to a usage of `feature`.
+    fn usable(&self, feature: Option<&str>) -> Result<Amount, Refusal> {
+        if self.figures.restricted.is_zero() {
+            return self.figures.balance.checked_add(self.figures.debt).ok_or(Refusal::Overflow);
+        }
+        if !self.all_loaded {
+            return Err(Refusal::NeedsAllGrants);
+        }
+        self.grants
+            .iter()
+            .filter(|g| g.serves(feature))
+            .try_fold(Amount::ZERO, |sum, g| sum.checked_add(g.available()))
+            .ok_or(Refusal::Overflow)
+    }
+
+    /// Sorts, and makes sure that the loaded grants cover `needed`.
+    fn check_prefix(&mut self, needed: Amount, feature: Option<&str>) -> Result<(), Refusal> {
+        self.sort();
+        if self.all_loaded {
+            return Ok(());
+        }
+        let loaded = self
+            .grants
+            .iter()
+            .filter(|g| g.serves(feature))
+            .try_fold(Amount::ZERO, |sum, g| sum.checked_add(g.available()))
+            .ok_or(Refusal::Overflow)?;
+        if loaded < needed { Err(Refusal::NeedsAllGrants) } else { Ok(()) }
+    }
+
+    fn sort(&mut self) {
+        self.grants.sort_by(Grant::burn_order);
+    }
+
+    /// A grant begins to count. What was voided of it before counts with it, so that the sums agree.
+    fn start(&mut self, index: usize, effective_at: Instant) -> Result<(), Refusal> {
+        let Some(grant) = self.grants.get_mut(index) else { return Err(Refusal::UnknownGrant) };
+        grant.status = Status::Active;
+        grant.dirty = true;
+        let (id, part, restricted) = (grant.id, grant.unheld(), grant.is_restricted());
+        let (amount, voided) = (grant.amount, grant.voided);
+        let figures = &mut self.figures;
+        figures.granted = figures.granted.checked_add(amount).ok_or(Refusal::Overflow)?;
+        figures.voided = figures.voided.checked_add(voided).ok_or(Refusal::Overflow)?;
+        if restricted {
+            figures.restricted = figures.restricted.checked_add(part).ok_or(Refusal::Overflow)?;
+        }
+        self.book(EntryType::Grant, part, Some(id), effective_at)
+    }
+
+    fn expire(&mut self, index: usize, at: Instant) -> Result<(), Refusal> {
+        let Some(grant) = self.grants.get_mut(index) else { return Err(Refusal::UnknownGrant) };
+        let counted = grant.status == Status::Active;
+        let part = grant.unheld();
+        grant.expired = grant.expired.checked_add(part).ok_or(Refusal::Overflow)?;
+        grant.status = Status::Expired;
+        grant.dirty = true;
+        let (id, restricted) = (grant.id, grant.is_restricted());
+        if counted {
+            self.figures.expired = self.figures.expired.checked_add(part).ok_or(Refusal::Overflow)?;
+            self.unrestrict(restricted, part)?;
+            self.book(EntryType::Expire, -part, Some(id), at)
+        } else {
+            // It never counted: an unpaid grant whose time ran out.
+            self.append(EntryType::Expire, Amount::ZERO, Some(id), at);
+            Ok(())
+        }
+    }
+
+    /// Debt is paid by the credits that have become active, in burn order, by two rows that cancel out.
+    /// Feature-limited credits never pay debt (contract, section 10).
+    fn settle_debt(&mut self, at: Instant) -> Result<(), Refusal> {
+        if self.figures.debt.is_zero() {
+            return Ok(());
+        }
+        self.sort();
+        for index in 0..self.grants.len() {
+            let Some(grant) = self.grants.get(index) else { break };
+            let part = grant.available().min(self.figures.debt);
+            if part.is_zero() || grant.is_restricted() {
+                continue;
+            }
+            self.figures.debt = self.figures.debt.checked_sub(part).ok_or(Refusal::Overflow)?;
+            self.book(EntryType::DebtSettle, part, None, at)?;
+            let id = self.consume(index, part)?;
+            self.book(EntryType::DebtSettle, -part, Some(id), at)?;
+        }
+        Ok(())
+    }
+
+    fn consume(&mut self, index: usize, part: Amount) -> Result<i64, Refusal> {
+        let Some(grant) = self.grants.get_mut(index) else { return Err(Refusal::UnknownGrant) };
+        grant.consumed = grant.consumed.checked_add(part).ok_or(Refusal::Overflow)?;
+        grant.dirty = true;
+        if grant.remaining().is_zero() {
+            grant.status = Status::Depleted;
+        }
+        let (id, restricted) = (grant.id, grant.is_restricted());
+        self.figures.consumed = self.figures.consumed.checked_add(part).ok_or(Refusal::Overflow)?;
+        self.unrestrict(restricted, part)?;
+        Ok(id)
+    }
+
+    fn unrestrict(&mut self, restricted: bool, part: Amount) -> Result<(), Refusal> {
+        if restricted {
+            self.figures.restricted = self.figures.restricted.checked_sub(part).ok_or(Refusal::Overflow)?;
+        }
+        Ok(())
+    }
+
+    fn book(
+        &mut self,
+        kind: EntryType,
+        amount: Amount,
+        grant_id: Option<i64>,
+        effective_at: Instant,
+    ) -> Result<(), Refusal> {
+        self.figures.balance = self.figures.balance.checked_add(amount).ok_or(Refusal::Overflow)?;
+        self.append(kind, amount, grant_id, effective_at);
+        Ok(())
+    }
+
+    fn append(&mut self, kind: EntryType, amount: Amount, grant_id: Option<i64>, effective_at: Instant) {
+        self.seq += 1;
+        self.entries.push(Entry {
+            seq: self.seq,
+            kind,
+            amount,
+            balance_after: self.figures.balance,
+            grant_id,
+            effective_at,
+        });
+    }
+}
