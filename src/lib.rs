@@ -1,1 +1,38 @@
+//! credit_pools: a credit wallet inside PostgreSQL, one isolated pool per customer resource.
+//!
+//! `api` is what SQL calls, `engine` what a call does, `store` its SQL, and the crate
+//! `credit_pools_domain` the rules.
+
+use pgrx::prelude::*;
+
+mod api;
+mod clock;
+mod engine;
+mod error;
+mod settings;
+mod store;
+
 ::pgrx::pg_module_magic!();
+
+extension_sql_file!("../sql/schema/10_catalogue.sql", name = "catalogue", bootstrap);
+extension_sql_file!("../sql/schema/20_customers.sql", name = "customers", requires = ["catalogue"]);
+extension_sql_file!("../sql/schema/30_pools.sql", name = "pools", requires = ["customers"]);
+extension_sql_file!("../sql/schema/40_recharge.sql", name = "recharge", requires = ["pools"]);
+extension_sql_file!(
+    "../sql/schema/50_guards.sql",
+    name = "guards",
+    requires = ["recharge", api::triggers::evaluate_recharge, api::triggers::refuse_ledger_change]
+);
+extension_sql_file!(
+    "../sql/schema/60_views.sql",
+    name = "views",
+    requires = ["recharge", clock::clock, api::reads::pool_now, api::reads::grants_now]
+);
+extension_sql_file!("../sql/schema/70_dump.sql", name = "dump", requires = ["recharge"]);
+extension_sql_file!("../sql/schema/80_comments.sql", name = "comments", requires = ["views"]);
+extension_sql_file!("../sql/schema/90_functions.sql", name = "functions", finalize);
+
+#[pg_guard]
+extern "C-unwind" fn _PG_init() {
+    settings::register();
+}

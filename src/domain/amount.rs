@@ -185,6 +185,20 @@ impl fmt::Debug for Amount {
     }
 }
 
+/// As its decimal text: a JSON number would not be exact for every reader.
+impl serde::Serialize for Amount {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Amount {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Amount, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Amount::parse(&text).map_err(|_| serde::de::Error::custom("not an amount"))
+    }
+}
+
 /// A floor that may be absent: the overdraft limit of a pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Limit {

@@ -21,5 +21,8 @@ pub use ids::{IdError, MAX_ID_CHARS, check_id};
 pub use money::{currency_is_well_formed, minor_digits};
 pub use plan::{Cadence, PlanPeriod};
 pub use recharge::{Attempt, Decision, PolicyRules, PoolView, Size, SkipReason, Spending};
-pub use seal::{SealedRow, seal};
+pub use seal::{SealedRow, fingerprint, seal};
 pub use wallet::{Drawn, Entry, EntryType, Figures, OnInsufficient, Refusal, Wallet};
+
+#[cfg(test)]
+mod properties;

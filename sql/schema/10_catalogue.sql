@@ -1,0 +1,57 @@
+-- The catalogue: what can be granted, what can be used, and at what rate.
+-- Small tables, written by the define_* functions only, shared by all customers.
+
+CREATE TABLE credit_pools.credit_type (
+    credit_type_id text COLLATE "C" NOT NULL PRIMARY KEY,
+    display_name text,
+    scale smallint NOT NULL CHECK (scale BETWEEN 0 AND 18),
+    symbol text,
+    unit_singular text,
+    unit_plural text,
+    metadata jsonb,
+    archived_at timestamptz,
+    created_at timestamptz NOT NULL
+);
+
+CREATE TABLE credit_pools.feature (
+    feature_id text COLLATE "C" NOT NULL PRIMARY KEY,
+    display_name text,
+    unit text,
+    metadata jsonb,
+    created_at timestamptz NOT NULL
+);
+
+CREATE TABLE credit_pools.plan (
+    plan_id text COLLATE "C" NOT NULL PRIMARY KEY,
+    display_name text,
+    metadata jsonb,
+    created_at timestamptz NOT NULL
+);
+
+CREATE TABLE credit_pools.plan_entry (
+    plan_id text COLLATE "C" NOT NULL REFERENCES credit_pools.plan,
+    credit_type_id text COLLATE "C" NOT NULL REFERENCES credit_pools.credit_type,
+    entry_id text COLLATE "C" NOT NULL,
+    amount numeric NOT NULL CHECK (amount > 0),
+    cadence interval,
+    priority smallint NOT NULL CHECK (priority BETWEEN 0 AND 100),
+    category text NOT NULL CHECK (category IN ('paid', 'promotional', 'recurring')),
+    expires_after interval,
+    rollover_max numeric NOT NULL CHECK (rollover_max >= 0),
+    rollover_percent numeric NOT NULL CHECK (rollover_percent BETWEEN 0 AND 100),
+    rollover_periods integer NOT NULL CHECK (rollover_periods > 0),
+    quantity_feature_id text COLLATE "C" REFERENCES credit_pools.feature,
+    overdraft_limit numeric NOT NULL CHECK (overdraft_limit >= 0),
+    PRIMARY KEY (plan_id, credit_type_id, entry_id)
+);
+
+-- plan_id '' is the rate for every plan: a key column cannot be NULL.
+CREATE TABLE credit_pools.rate (
+    feature_id text COLLATE "C" NOT NULL REFERENCES credit_pools.feature,
+    plan_id text COLLATE "C" NOT NULL,
+    effective_at timestamptz NOT NULL,
+    credit_type_id text COLLATE "C" NOT NULL REFERENCES credit_pools.credit_type,
+    credits_per_unit numeric NOT NULL CHECK (credits_per_unit >= 0),
+    created_at timestamptz NOT NULL,
+    PRIMARY KEY (feature_id, plan_id, effective_at)
+);

@@ -1,0 +1,231 @@
+-- What one reads. Where something is due in a pool by the clock and not yet booked, the figures come from
+-- the same rules that will book it (pool_now, grants_now), so that reads are right to the instant.
+
+CREATE VIEW credit_pools.pools AS
+SELECT p.customer_id,
+       NULLIF(p.resource_id, '') AS resource_id,
+       p.credit_type_id,
+       p.pool_id,
+       p.balance,
+       p.granted,
+       p.consumed,
+       p.expired,
+       p.voided,
+       p.held,
+       p.debt,
+       p.restricted,
+       p.overdraft_limit,
+       p.status,
+       x.expires_at AS next_expiry_at,
+       x.amount AS next_expiry_amount,
+       round(p.consumed / NULLIF(p.granted, 0), 4) AS utilization,
+       p.metadata,
+       p.created_at
+FROM credit_pools.pool p
+LEFT JOIN LATERAL (
+    SELECT g.expires_at, sum(g.amount - g.consumed - g.expired - g.voided - g.held) AS amount
+    FROM credit_pools.pool_grant g
+    WHERE g.customer_id = p.customer_id AND g.pool_id = p.pool_id AND g.status = 'active'
+      AND g.expires_at < 'infinity'
+    GROUP BY g.expires_at
+    ORDER BY g.expires_at
+    LIMIT 1) x ON true
+WHERE p.next_transition_at > credit_pools.clock()
+UNION ALL
+SELECT p.customer_id,
+       NULLIF(p.resource_id, ''),
+       p.credit_type_id,
+       p.pool_id,
+       n.balance,
+       n.granted,
+       n.consumed,
+       n.expired,
+       n.voided,
+       n.held,
+       n.debt,
+       n.restricted,
+       p.overdraft_limit,
+       p.status,
+       n.next_expiry_at,
+       n.next_expiry_amount,
+       round(n.consumed / NULLIF(n.granted, 0), 4),
+       p.metadata,
+       p.created_at
+FROM credit_pools.pool p
+CROSS JOIN LATERAL credit_pools.pool_now(p.customer_id, p.pool_id) n
+WHERE p.next_transition_at <= credit_pools.clock();
+
+CREATE VIEW credit_pools.grants AS
+SELECT s.customer_id,
+       NULLIF(s.resource_id, '') AS resource_id,
+       s.credit_type_id,
+       g.grant_id,
+       g.pool_id,
+       g.category,
+       g.priority,
+       g.amount,
+       g.amount - s.consumed - s.expired - s.voided AS remaining,
+       CASE WHEN s.status = 'active' THEN g.amount - s.consumed - s.expired - s.voided - s.held ELSE 0 END
+           AS available,
+       s.held,
+       s.consumed,
+       s.expired,
+       s.voided,
+       s.status,
+       g.effective_at,
+       NULLIF(g.expires_at, 'infinity') AS expires_at,
+       g.price,
+       g.price_currency,
+       g.source,
+       g.subscription_id,
+       g.recharge_id,
+       g.reason,
+       g.metadata,
+       g.created_at,
+       g.feature_ids,
+       g.display_name,
+       g.payment_reference,
+       g.plan_id,
+       g.entry_id,
+       g.period_start
+FROM (
+    SELECT p.customer_id, p.resource_id, p.credit_type_id, b.grant_id,
+           b.consumed, b.held, b.expired, b.voided, b.status
+    FROM credit_pools.pool p
+    JOIN credit_pools.pool_grant b ON b.customer_id = p.customer_id AND b.pool_id = p.pool_id
+    WHERE p.next_transition_at > credit_pools.clock()
+    UNION ALL
+    SELECT p.customer_id, p.resource_id, p.credit_type_id, n.grant_id,
+           n.consumed, n.held, n.expired, n.voided, n.status
+    FROM credit_pools.pool p
+    CROSS JOIN LATERAL credit_pools.grants_now(p.customer_id, p.pool_id) n
+    WHERE p.next_transition_at <= credit_pools.clock()) s
+JOIN credit_pools.pool_grant g ON g.customer_id = s.customer_id AND g.grant_id = s.grant_id;
+
+CREATE VIEW credit_pools.ledger AS
+SELECT e.customer_id,
+       NULLIF(p.resource_id, '') AS resource_id,
+       p.credit_type_id,
+       e.pool_id,
+       e.seq,
+       e.entry_type,
+       e.amount,
+       e.balance_after - e.amount AS balance_before,
+       e.balance_after,
+       e.grant_id,
+       e.usage_id,
+       e.feature_id,
+       e.value,
+       e.reservation_id,
+       e.recharge_id,
+       e.idempotency_key,
+       e.actor,
+       e.reason,
+       e.dimensions,
+       e.metadata,
+       e.effective_at,
+       e.recorded_at,
+       e.entry_hash
+FROM credit_pools.pool p
+JOIN credit_pools.ledger_entry e ON e.customer_id = p.customer_id AND e.pool_id = p.pool_id
+WHERE e.seq > 0;
+
+CREATE VIEW credit_pools.usage_events AS
+SELECT e.customer_id,
+       NULLIF(p.resource_id, '') AS resource_id,
+       p.credit_type_id,
+       e.usage_id,
+       e.pool_id,
+       e.feature_id,
+       e.value,
+       e.credits,
+       0::numeric AS reversed,
+       e.rate,
+       e.dimensions,
+       e.effective_at AS occurred_at,
+       e.recorded_at,
+       e.shortfall,
+       e.idempotency_key,
+       e.metadata
+FROM credit_pools.pool p
+JOIN credit_pools.ledger_entry e ON e.customer_id = p.customer_id AND e.pool_id = p.pool_id
+WHERE e.credits IS NOT NULL;
+
+-- One row per subscription, whatever number of credit types its scope has pools for: credit_type_ids has
+-- them all, credit_type_id the only one where there is one.
+CREATE VIEW credit_pools.subscriptions AS
+SELECT s.customer_id,
+       NULLIF(s.resource_id, '') AS resource_id,
+       CASE WHEN array_length(t.ids, 1) = 1 THEN t.ids[1] END AS credit_type_id,
+       s.subscription_id,
+       s.plan_id,
+       CASE WHEN s.status <> 'active' THEN s.status
+            WHEN s.starts_at > credit_pools.clock() THEN 'scheduled'
+            WHEN s.ends_at <= credit_pools.clock() THEN 'ended'
+            ELSE 'active' END AS status,
+       s.starts_at,
+       NULLIF(s.ends_at, 'infinity') AS ends_at,
+       s.time_zone,
+       s.quantities,
+       s.rate_overrides,
+       s.amount_overrides,
+       s.metadata,
+       s.created_at,
+       s.updated_at,
+       t.ids AS credit_type_ids
+FROM credit_pools.subscription s
+CROSS JOIN LATERAL (
+    SELECT array_agg(p.credit_type_id ORDER BY p.credit_type_id) AS ids
+    FROM credit_pools.pool p
+    WHERE p.customer_id = s.customer_id AND p.resource_id = s.resource_id) t;
+
+CREATE VIEW credit_pools.recharges AS
+SELECT r.customer_id,
+       NULLIF(r.resource_id, '') AS resource_id,
+       r.credit_type_id,
+       r.recharge_id,
+       r.pool_id,
+       r.status,
+       r.reason,
+       r.amount,
+       r.price,
+       r.price_currency,
+       r.grant_id,
+       r.attempts,
+       r.payment_reference,
+       r.created_at,
+       r.updated_at,
+       r.balance,
+       r.evaluations,
+       r.next_attempt_at,
+       r.worker,
+       r.lease_expires_at,
+       r.cause_seq
+FROM credit_pools.recharge r;
+
+CREATE VIEW credit_pools.auto_recharge_policies AS
+SELECT r.customer_id,
+       NULLIF(r.resource_id, '') AS resource_id,
+       r.credit_type_id,
+       r.enabled,
+       r.threshold,
+       r.target_balance,
+       r.recharge_amount,
+       r.price_per_credit,
+       r.price_currency,
+       r.max_spend,
+       r.spend_period,
+       r.max_count,
+       r.cooldown,
+       r.grant_expires_after,
+       r.settlement,
+       r.max_failures,
+       r.backoff,
+       (SELECT s.spent FROM credit_pools.recharge_spend s
+        WHERE s.customer_id = r.customer_id AND s.credit_type_id = r.credit_type_id
+          AND s.policy_resource_id = r.resource_id
+          AND s.period_start <= credit_pools.clock() AND s.period_end > credit_pools.clock()
+        ORDER BY s.period_start DESC LIMIT 1) AS spent_in_period,
+       r.created_at,
+       r.updated_at
+FROM credit_pools.recharge_policy r;

@@ -1,0 +1,21 @@
+-- Every table's rows and every sequence go into a dump.
+SELECT pg_catalog.pg_extension_config_dump('credit_pools.credit_type', '');
+SELECT pg_catalog.pg_extension_config_dump('credit_pools.feature', '');
+SELECT pg_catalog.pg_extension_config_dump('credit_pools.plan', '');
+SELECT pg_catalog.pg_extension_config_dump('credit_pools.plan_entry', '');
+SELECT pg_catalog.pg_extension_config_dump('credit_pools.rate', '');
+SELECT pg_catalog.pg_extension_config_dump('credit_pools.customer', '');
+SELECT pg_catalog.pg_extension_config_dump('credit_pools.resource', '');
+SELECT pg_catalog.pg_extension_config_dump('credit_pools.subscription', '');
+SELECT pg_catalog.pg_extension_config_dump('credit_pools.pool', '');
+SELECT pg_catalog.pg_extension_config_dump('credit_pools.pool_grant', '');
+SELECT pg_catalog.pg_extension_config_dump('credit_pools.ledger_entry', '');
+SELECT pg_catalog.pg_extension_config_dump('credit_pools.idempotency_key', '');
+SELECT pg_catalog.pg_extension_config_dump('credit_pools.recharge_policy', '');
+SELECT pg_catalog.pg_extension_config_dump('credit_pools.recharge_spend', '');
+SELECT pg_catalog.pg_extension_config_dump('credit_pools.recharge', '');
+SELECT pg_catalog.pg_extension_config_dump('credit_pools.pool_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('credit_pools.grant_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('credit_pools.usage_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('credit_pools.recharge_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('credit_pools.revision_seq', '');

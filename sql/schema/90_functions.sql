@@ -1,0 +1,5 @@
+-- Nothing for PUBLIC. EXECUTE on a new function belongs to PUBLIC until it is revoked.
+REVOKE ALL ON SCHEMA credit_pools FROM PUBLIC;
+REVOKE ALL ON ALL TABLES IN SCHEMA credit_pools FROM PUBLIC;
+REVOKE ALL ON ALL SEQUENCES IN SCHEMA credit_pools FROM PUBLIC;
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA credit_pools FROM PUBLIC;

@@ -1,0 +1,23 @@
+//! The SQL functions: check arguments, call the engine, shape the row. A file per group of the contract.
+//!
+//! Every argument is an `Option` with DEFAULT NULL: a function with plain arguments would be STRICT and
+//! silently do nothing for a NULL, and a missing argument gets a clear error instead of "no such function".
+
+mod args;
+mod catalogue;
+mod grants;
+mod maintenance;
+mod pools;
+mod reads;
+mod recharge;
+mod subscriptions;
+mod triggers;
+mod usage;
+
+use crate::error::{Error, Result};
+use crate::store::spi;
+
+/// Runs a call connected to SPI, and raises what it refuses.
+fn call<T>(body: impl FnOnce() -> Result<T>) -> T {
+    spi::connected(body).unwrap_or_else(|error: Error| error.raise())
+}

@@ -1,0 +1,135 @@
+//! report_usage and consume_credits.
+
+use pgrx::prelude::*;
+
+use super::args::{self, Described, JsonText};
+use super::call;
+use crate::engine::replay::Payload;
+use crate::engine::usage::{self, Key, Outcome, Request, What};
+use crate::error::{Error, Kind, Result};
+use crate::store::spi;
+
+type UsageRow = TableIterator<
+    'static,
+    (
+        name!(usage_id, i64),
+        name!(pool_id, i64),
+        name!(credit_type_id, String),
+        name!(credits_consumed, AnyNumeric),
+        name!(shortfall, AnyNumeric),
+        name!(balance, AnyNumeric),
+        name!(is_duplicate, bool),
+    ),
+>;
+
+fn row(outcome: Outcome) -> UsageRow {
+    TableIterator::once((
+        outcome.usage_id,
+        outcome.pool_id,
+        outcome.credit_type_id,
+        spi::numeric(outcome.credits_consumed),
+        spi::numeric(outcome.shortfall),
+        spi::numeric(outcome.balance),
+        outcome.is_duplicate,
+    ))
+}
+
+fn key<'a>(value: Option<&'a str>, payload: impl FnOnce() -> Payload) -> Result<Option<Key<'a>>> {
+    Ok(args::key(value)?.map(|key| Key { key, payload: payload() }))
+}
+
+#[pg_extern(security_definer)]
+#[search_path(pg_catalog, pg_temp)]
+fn report_usage(
+    customer_id: default!(Option<&str>, "NULL"),
+    resource_id: default!(Option<&str>, "NULL"),
+    feature_id: default!(Option<&str>, "NULL"),
+    value: default!(Option<AnyNumeric>, "NULL"),
+    occurred_at: default!(Option<TimestampWithTimeZone>, "NULL"),
+    dimensions: default!(Option<JsonText>, "NULL"),
+    idempotency_key: default!(Option<&str>, "NULL"),
+    on_insufficient: default!(Option<&str>, "'reject'"),
+    update_behavior: default!(Option<&str>, "'delta'"),
+    metadata: default!(Option<JsonText>, "NULL"),
+) -> UsageRow {
+    row(call(|| {
+        let customer_id = args::id("customer_id", customer_id)?;
+        let key = key(idempotency_key, || {
+            Payload::default()
+                .add(Some("report_usage"))
+                .add(resource_id)
+                .add(feature_id)
+                .number(&value)
+                .instant(occurred_at)
+                .add(args::json(&dimensions))
+                .add(Some(on_insufficient.unwrap_or("reject")))
+                .add(Some(update_behavior.unwrap_or("delta")))
+                .add(args::json(&metadata))
+        })?;
+        usage::report(customer_id, key.as_ref(), || {
+            match update_behavior.unwrap_or("delta") {
+                "delta" => {}
+                "set" => {
+                    return Err(Error::new(Kind::NotSupported, "update_behavior 'set' is not part of this version")
+                        .with("argument", "update_behavior"));
+                }
+                _ => return Err(Error::argument("update_behavior", "update_behavior must be delta or set")),
+            }
+            Ok(Request {
+                customer_id,
+                resource_id: args::resource(resource_id)?,
+                what: What::Feature {
+                    feature_id: args::id("feature_id", feature_id)?,
+                    value: args::positive("value", &value)?,
+                },
+                occurred_at: args::finite_instant("occurred_at", occurred_at)?,
+                on_insufficient: args::on_insufficient(on_insufficient)?,
+                dimensions: args::object("dimensions", &dimensions)?,
+                metadata: args::object("metadata", &metadata)?,
+            })
+        })
+    }))
+}
+
+#[pg_extern(security_definer)]
+#[search_path(pg_catalog, pg_temp)]
+fn consume_credits(
+    customer_id: default!(Option<&str>, "NULL"),
+    credit_type_id: default!(Option<&str>, "NULL"),
+    amount: default!(Option<AnyNumeric>, "NULL"),
+    resource_id: default!(Option<&str>, "NULL"),
+    idempotency_key: default!(Option<&str>, "NULL"),
+    occurred_at: default!(Option<TimestampWithTimeZone>, "NULL"),
+    on_insufficient: default!(Option<&str>, "'reject'"),
+    dimensions: default!(Option<JsonText>, "NULL"),
+    metadata: default!(Option<JsonText>, "NULL"),
+) -> UsageRow {
+    row(call(|| {
+        let customer_id = args::id("customer_id", customer_id)?;
+        let key = key(idempotency_key, || {
+            Payload::default()
+                .add(Some("consume_credits"))
+                .add(resource_id)
+                .add(credit_type_id)
+                .number(&amount)
+                .instant(occurred_at)
+                .add(args::json(&dimensions))
+                .add(Some(on_insufficient.unwrap_or("reject")))
+                .add(args::json(&metadata))
+        })?;
+        usage::report(customer_id, key.as_ref(), || {
+            Ok(Request {
+                customer_id,
+                resource_id: args::resource(resource_id)?,
+                what: What::Credits {
+                    credit_type_id: args::id("credit_type_id", credit_type_id)?,
+                    amount: args::positive("amount", &amount)?,
+                },
+                occurred_at: args::finite_instant("occurred_at", occurred_at)?,
+                on_insufficient: args::on_insufficient(on_insufficient)?,
+                dimensions: args::object("dimensions", &dimensions)?,
+                metadata: args::object("metadata", &metadata)?,
+            })
+        })
+    }))
+}

@@ -1,0 +1,20 @@
+//! Properties of the rules, tried on random inputs.
+//!
+//! What is expected is computed here in another way than in the code under test, from the contract's
+//! words: credits one by one, time tick by tick, decimals as text.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod amount;
+mod calendar;
+mod model;
+mod operations;
+mod recharge;
+mod wallet;
+
+use proptest::test_runner::Config;
+
+/// So many random cases; a failing one is printed, not kept in a file.
+fn cases(count: u32) -> Config {
+    Config { cases: count, failure_persistence: None, ..Config::default() }
+}

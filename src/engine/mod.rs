@@ -1,0 +1,16 @@
+//! The ways through the house: each call of the contract from checked arguments to what it returns.
+//!
+//! A call locks its pool, carries out what is due, asks the rules (`credit_pools_domain`), writes through
+//! the store, and shapes nothing: that is the api's part.
+
+pub mod administration;
+pub mod catalogue;
+pub mod granting;
+pub mod maintenance;
+pub mod opening;
+pub mod pool;
+pub mod provisioning;
+pub mod reading;
+pub mod recharging;
+pub mod replay;
+pub mod usage;

@@ -1,0 +1,219 @@
+//! A pool while its row is locked: what is due is carried out first, what a call did is written at its end.
+
+use credit_pools_domain::{
+    Amount, Entry, EntryType, Grant, Instant, Limit, MAX_INTEGER_DIGITS, Refusal, Wallet,
+};
+
+use crate::clock;
+use crate::error::{Error, Kind, Result};
+use crate::store::ledger::{self, Note};
+use crate::store::pools::{self, PoolRow};
+use crate::store::{grants, spi};
+
+pub struct LockedPool {
+    pub row: PoolRow,
+    /// The instant of this call: taken after the lock, never before the pool's last write.
+    pub now: Instant,
+    /// How many of the wallet's entries were booked by the clock, before the call did anything.
+    due: usize,
+}
+
+impl LockedPool {
+    pub fn lock(customer_id: &str, pool_id: i64) -> Result<LockedPool> {
+        let row = pools::lock(customer_id, pool_id).ok_or_else(|| Error::unknown("pool", pool_id))?;
+        LockedPool::advanced(row)
+    }
+
+    pub fn lock_by_name(customer_id: &str, resource_id: &str, credit_type_id: &str) -> Result<Option<LockedPool>> {
+        pools::lock_by_name(customer_id, resource_id, credit_type_id).map(LockedPool::advanced).transpose()
+    }
+
+    /// A pool whose row has just been locked, with what is due carried out.
+    pub fn advanced(row: PoolRow) -> Result<LockedPool> {
+        let now = clock::now().max(row.last_recorded_at);
+        let mut pool = LockedPool { row, now, due: 0 };
+        if pool.row.wallet.next_transition <= now {
+            pool.load_open();
+            pool.row.wallet.advance(now).map_err(|refusal| explain(refusal, &pool.row))?;
+            pool.due = pool.row.wallet.entries.len();
+        }
+        Ok(pool)
+    }
+
+    /// A pool that this call opens; its opening entry counts as booked before the call.
+    pub fn opened(row: PoolRow, now: Instant) -> LockedPool {
+        let due = row.wallet.entries.len();
+        LockedPool { row, now, due }
+    }
+
+    /// Loads the grants that usage draws from first.
+    pub fn load_first(&mut self) {
+        if !self.row.wallet.all_loaded && self.row.wallet.grants.is_empty() {
+            self.row.wallet.grants = grants::first_to_draw(&self.row.customer_id, self.row.pool_id);
+        }
+    }
+
+    fn load_open(&mut self) {
+        self.row.wallet.grants = grants::open(&self.row.customer_id, self.row.pool_id);
+        self.row.wallet.all_loaded = true;
+    }
+
+    /// Makes sure that one grant is loaded, whatever its state.
+    pub fn load_grant(&mut self, grant_id: i64) -> Result<()> {
+        if self.row.wallet.find(grant_id).is_err() {
+            let grant = grants::one(&self.row.customer_id, grant_id);
+            self.row.wallet.grants.push(grant.ok_or_else(|| Error::unknown("grant", grant_id))?);
+        }
+        Ok(())
+    }
+
+    /// Asks the rules; where they need every open grant, loads them and asks again.
+    pub fn ask<T>(&mut self, mut question: impl FnMut(&mut Wallet) -> std::result::Result<T, Refusal>) -> Result<T> {
+        let mut answer = question(&mut self.row.wallet);
+        if matches!(answer, Err(Refusal::NeedsAllGrants)) {
+            self.load_open();
+            answer = question(&mut self.row.wallet);
+        }
+        answer.map_err(|refusal| explain(refusal, &self.row))
+    }
+
+    /// Puts a new grant into the pool and writes its row.
+    pub fn add_grant(&mut self, grant: Grant, unpaid: bool, terms: &grants::Terms) -> Result<()> {
+        let (id, now) = (grant.id, self.now);
+        // Debt is paid by what becomes active: only the new grant can, so no other needs to be loaded.
+        self.ask(|wallet| wallet.add(grant.clone(), unpaid, now))?;
+        if let Some(added) = self.row.wallet.grants.iter_mut().find(|g| g.id == id) {
+            added.dirty = false;
+            grants::insert(&self.row.customer_id, self.row.pool_id, added, terms);
+        }
+        Ok(())
+    }
+
+    pub fn grant(&self, grant_id: i64) -> Result<&Grant> {
+        self.row.wallet.find(grant_id).map_err(|_| Error::unknown("grant", grant_id))
+    }
+
+    /// Writes ledger rows, grants and the pool. `false`: the usage's key is taken, and nothing was written.
+    pub fn write(&mut self, note: &Note) -> bool {
+        let entries = std::mem::take(&mut self.row.wallet.entries);
+        let actor = spi::actor();
+        let now = self.now;
+        self.row.last_recorded_at = now;
+        let nothing = Note::default();
+        let mut rows = Vec::with_capacity(entries.len());
+        for (index, entry) in entries.iter().enumerate() {
+            let note = if index < self.due { &nothing } else { note };
+            rows.push(ledger::sealed(&mut self.row, entry, note, index == self.due, &actor, now));
+        }
+        let changed: Vec<&Grant> = self.row.wallet.grants.iter().filter(|g| g.dirty).collect();
+        if note.usage.is_some()
+            && let ([row], [grant]) = (rows.as_slice(), changed.as_slice())
+            && is_plain_draw(row.entry, grant)
+        {
+            return ledger::write_one_grant_usage(&self.row, row, grant, &actor, now);
+        }
+        // The row that carries a usage's key first: where the key is taken, nothing else is written.
+        let (due, own) = rows.split_at(self.due.min(rows.len()));
+        if let Some((head, rest)) = own.split_first() {
+            if !ledger::insert(&self.row, head, &actor, now) {
+                return false;
+            }
+            for row in due.iter().chain(rest) {
+                ledger::insert(&self.row, row, &actor, now);
+            }
+        } else {
+            for row in due {
+                ledger::insert(&self.row, row, &actor, now);
+            }
+        }
+        for grant in changed {
+            grants::update(&self.row.customer_id, grant);
+        }
+        for grant in &mut self.row.wallet.grants {
+            grant.dirty = false;
+        }
+        self.due = 0;
+        pools::update(&self.row);
+        true
+    }
+
+    /// Whether anything was due, and so must be written even where the call itself changes nothing.
+    pub fn has_due(&self) -> bool {
+        self.due > 0
+    }
+
+    /// What the clock did, by kind of entry.
+    pub fn due_count(&self, kind: EntryType) -> i64 {
+        self.row.wallet.entries.iter().take(self.due).filter(|entry| entry.kind == kind).count() as i64
+    }
+
+    /// The balance at the end of the call: the trigger may have settled a recharge at once.
+    pub fn final_balance(&self) -> Amount {
+        let balance = self.row.wallet.figures.balance;
+        if self.row.recharge_threshold.is_some_and(|threshold| balance < threshold) {
+            return pools::balance(&self.row.customer_id, self.row.pool_id).unwrap_or(balance);
+        }
+        balance
+    }
+}
+
+fn is_plain_draw(entry: &Entry, grant: &Grant) -> bool {
+    entry.kind == EntryType::Consume && entry.grant_id == Some(grant.id)
+}
+
+/// A refusal of the rules as the contract's error.
+fn explain(refusal: Refusal, pool: &PoolRow) -> Error {
+    match refusal {
+        Refusal::Frozen => Error::state(format!("the pool of {} is frozen", describe(pool)))
+            .with("pool_id", pool.pool_id)
+            .with("status", "frozen")
+            .hint("Unfreeze it with set_pool(status => 'active')."),
+        Refusal::Insufficient { balance, required, shortfall, floor } => {
+            insufficient(&describe(pool), Some(pool.pool_id), balance, required, shortfall, floor)
+        }
+        Refusal::ExceedsGrant { available } => {
+            Error::argument("amount", format!("the grant has only {available} left")).with_number("available", available)
+        }
+        Refusal::GrantClosed { status } => {
+            Error::state(format!("the grant is {}", status.as_str())).with("status", status.as_str())
+        }
+        Refusal::UnknownGrant => Error::unknown("grant", ""),
+        Refusal::NeedsAllGrants | Refusal::Overflow => Error::argument(
+            "amount",
+            format!("the sums of the pool of {} would pass {} digits", describe(pool), MAX_INTEGER_DIGITS + 2),
+        )
+        .with("pool_id", pool.pool_id),
+    }
+}
+
+pub fn insufficient(
+    pool: &str,
+    pool_id: Option<i64>,
+    balance: Amount,
+    required: Amount,
+    shortfall: Amount,
+    floor: Limit,
+) -> Error {
+    Error::new(
+        Kind::InsufficientCredits,
+        format!("insufficient credits in the pool of {pool}: {required} required, {balance} available"),
+    )
+    .with("pool_id", pool_id)
+    .with_number("balance", balance)
+    .with_number("required", required)
+    .with_number("shortfall", shortfall)
+    .with_number("floor", floor)
+    .hint("Grant credits to this pool, use less, or call with on_insufficient => 'cap'.")
+}
+
+/// A pool in words.
+fn describe(pool: &PoolRow) -> String {
+    describe_scope(&pool.resource_id, &pool.credit_type_id)
+}
+
+pub fn describe_scope(resource_id: &str, credit_type_id: &str) -> String {
+    match resource_id {
+        "" => format!("the customer's global scope, credit type \"{credit_type_id}\""),
+        resource => format!("resource \"{resource}\", credit type \"{credit_type_id}\""),
+    }
+}

@@ -1,0 +1,144 @@
+//! The errors of the contract: one table of kinds, their SQLSTATEs, and the way into PostgreSQL.
+//!
+//! Rules return `Result<_, Error>`; only the outermost shell of a SQL function raises. Everything that was
+//! not written by then never happened, and what was is undone by PostgreSQL with the statement.
+
+use std::ffi::CString;
+
+use pgrx::pg_sys;
+use serde_json::{Map, Value, json};
+
+pub type Result<T> = std::result::Result<T, Error>;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    InsufficientCredits,
+    UnknownEntity,
+    NoActiveSubscription,
+    IdempotencyConflict,
+    InvalidState,
+    NoRate,
+    InvalidParameter,
+    InsufficientPrivilege,
+    NotSupported,
+    SerializationFailure,
+}
+
+impl Kind {
+    fn sqlstate(self) -> &'static [u8; 5] {
+        match self {
+            Kind::InsufficientCredits => b"PC001",
+            Kind::UnknownEntity => b"PC002",
+            Kind::NoActiveSubscription => b"PC003",
+            Kind::IdempotencyConflict => b"PC004",
+            Kind::InvalidState => b"PC005",
+            Kind::NoRate => b"PC006",
+            Kind::InvalidParameter => b"22023",
+            Kind::InsufficientPrivilege => b"42501",
+            Kind::NotSupported => b"0A000",
+            Kind::SerializationFailure => b"40001",
+        }
+    }
+}
+
+#[derive(Debug)]
+pub struct Error {
+    kind: Kind,
+    message: String,
+    detail: Map<String, Value>,
+    hint: Option<String>,
+}
+
+impl Error {
+    pub fn new(kind: Kind, message: impl Into<String>) -> Error {
+        Error { kind, message: message.into(), detail: Map::new(), hint: None }
+    }
+
+    /// A bad value of an argument; DETAIL names the argument.
+    pub fn argument(argument: &str, message: impl Into<String>) -> Error {
+        Error::new(Kind::InvalidParameter, message).with("argument", argument)
+    }
+
+    pub fn unknown(kind: &str, id: impl Into<Value>) -> Error {
+        let id = id.into();
+        let shown = id.as_str().map_or_else(|| id.to_string(), |text| format!("\"{text}\""));
+        Error::new(Kind::UnknownEntity, format!("{} {shown} does not exist", kind.replace('_', " ")))
+            .with("kind", kind)
+            .with("id", id)
+    }
+
+    pub fn state(message: impl Into<String>) -> Error {
+        Error::new(Kind::InvalidState, message)
+    }
+
+    /// One figure for DETAIL.
+    pub fn with(mut self, key: &str, value: impl Into<Value>) -> Error {
+        self.detail.insert(key.to_owned(), value.into());
+        self
+    }
+
+    /// An exact number for DETAIL: a JSON number where that is exact for every reader, else its text.
+    pub fn with_number(self, key: &str, number: impl std::fmt::Display) -> Error {
+        let text = number.to_string();
+        let value = match text.parse::<i64>() {
+            Ok(whole) if whole.unsigned_abs() < (1 << 53) => json!(whole),
+            _ => serde_json::from_str::<serde_json::Number>(&text)
+                .ok()
+                .filter(|n| n.to_string() == text)
+                .map_or(json!(text), Value::Number),
+        };
+        self.with(key, value)
+    }
+
+    pub fn hint(mut self, hint: impl Into<String>) -> Error {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// Reports the error to PostgreSQL and leaves through it.
+    pub fn raise(self) -> ! {
+        unsafe extern "C-unwind" {
+            fn errstart(elevel: i32, domain: *const std::ffi::c_char) -> bool;
+            fn errcode(sqlerrcode: i32) -> i32;
+            fn errmsg(fmt: *const std::ffi::c_char, ...) -> i32;
+            fn errdetail(fmt: *const std::ffi::c_char, ...) -> i32;
+            fn errhint(fmt: *const std::ffi::c_char, ...) -> i32;
+            fn errfinish(file: *const std::ffi::c_char, line: i32, function: *const std::ffi::c_char);
+        }
+        let state = self.kind.sqlstate();
+        let code = state.iter().rev().fold(0_i32, |code, &c| (code << 6) | i32::from(c.wrapping_sub(b'0') & 0x3F));
+        let message = c_string(self.message);
+        let detail = (!self.detail.is_empty()).then(|| c_string(Value::Object(self.detail).to_string()));
+        let hint = self.hint.map(c_string);
+        // SAFETY: the calls and their order are those of PostgreSQL's ereport(); "%s" takes one C string
+        // each, all of which outlive the call. errfinish at ERROR does not return: it jumps to the guard,
+        // which turns the jump into an unwinding that PostgreSQL's error data survives.
+        unsafe {
+            pg_sys::ffi::pg_guard_ffi_boundary(|| {
+                if errstart(pgrx::PgLogLevel::ERROR as i32, std::ptr::null()) {
+                    errcode(code);
+                    errmsg(c"%s".as_ptr(), message.as_ptr());
+                    if let Some(detail) = &detail {
+                        errdetail(c"%s".as_ptr(), detail.as_ptr());
+                    }
+                    if let Some(hint) = &hint {
+                        errhint(c"%s".as_ptr(), hint.as_ptr());
+                    }
+                    errfinish(c"error.rs".as_ptr(), 0, c"raise".as_ptr());
+                }
+            });
+        }
+        // errfinish cannot return at ERROR.
+        std::process::abort()
+    }
+}
+
+/// Texts from PostgreSQL have no zero byte; should one come from elsewhere, the text ends there.
+fn c_string(text: String) -> CString {
+    CString::new(text).unwrap_or_else(|error| {
+        let end = error.nul_position();
+        let mut bytes = error.into_vec();
+        bytes.truncate(end);
+        CString::new(bytes).unwrap_or_default()
+    })
+}

@@ -1,0 +1,208 @@
+//! Grants.
+
+use credit_pools_domain::{Amount, Category, Grant, Instant, Status};
+
+use super::spi::{Arg, Row, Statement};
+
+/// Usage rarely draws from more grants than this; the rest is loaded when it does.
+const PREFIX: i64 = 4;
+
+macro_rules! grant_columns {
+    () => {
+        "g.grant_id, g.category, g.priority, g.feature_ids, g.amount, g.consumed, g.held, g.expired, g.voided, g.status,
+         g.effective_at, g.expires_at, g.created_at"
+    };
+}
+
+fn read(row: &Row) -> Grant {
+    let amount = |column| row.amount(column).unwrap_or_default();
+    Grant {
+        id: row.int(1).unwrap_or_default(),
+        category: row.text(2).as_deref().and_then(Category::parse).unwrap_or(Category::Paid),
+        priority: row.small_int(3).unwrap_or_default(),
+        features: row.texts(4),
+        amount: amount(5),
+        consumed: amount(6),
+        held: amount(7),
+        expired: amount(8),
+        voided: amount(9),
+        status: row.text(10).as_deref().and_then(Status::parse).unwrap_or(Status::Voided),
+        effective_at: row.time(11).unwrap_or(Instant::INFINITY),
+        expires_at: row.time(12).unwrap_or(Instant::INFINITY),
+        created_at: row.time(13).unwrap_or(Instant::INFINITY),
+        dirty: false,
+    }
+}
+
+/// The active grants that usage draws from first. Second value: whether these are all the active ones.
+pub fn first_to_draw(customer_id: &str, pool_id: i64) -> Vec<Grant> {
+    static FIRST: Statement = Statement::new(concat!(
+        "SELECT ",
+        grant_columns!(),
+        " FROM credit_pools.pool_grant g
+          WHERE g.customer_id = $1 AND g.pool_id = $2 AND g.status = 'active'
+          ORDER BY g.priority, (g.feature_ids IS NULL), g.expires_at, (g.category <> 'promotional'), g.effective_at,
+                   g.created_at, g.grant_id
+          LIMIT $3"
+    ));
+    FIRST.rows(&[Arg::Text(customer_id), Arg::Int(pool_id), Arg::Int(PREFIX)], read)
+}
+
+macro_rules! open_grants {
+    () => {
+        concat!(
+            "SELECT ",
+            grant_columns!(),
+            " FROM credit_pools.pool_grant g
+              WHERE g.customer_id = $1 AND g.pool_id = $2 AND g.status = 'active'
+              UNION ALL
+              SELECT ",
+            grant_columns!(),
+            " FROM credit_pools.pool_grant g
+              WHERE g.customer_id = $1 AND g.pool_id = $2 AND g.status IN ('scheduled', 'pending_payment')"
+        )
+    };
+}
+
+/// Every grant to which something can still happen by the clock or by usage.
+pub fn open(customer_id: &str, pool_id: i64) -> Vec<Grant> {
+    static OPEN: Statement = Statement::new(open_grants!());
+    OPEN.rows(&[Arg::Text(customer_id), Arg::Int(pool_id)], read)
+}
+
+/// The same in the caller's snapshot, for reads.
+pub fn read_open(customer_id: &str, pool_id: i64) -> Vec<Grant> {
+    static OPEN: Statement = Statement::read(open_grants!());
+    OPEN.rows(&[Arg::Text(customer_id), Arg::Int(pool_id)], read)
+}
+
+/// All grants of a pool in the caller's snapshot, for reads.
+pub fn read_all(customer_id: &str, pool_id: i64) -> Vec<Grant> {
+    static ALL: Statement = Statement::read(concat!(
+        "SELECT ",
+        grant_columns!(),
+        " FROM credit_pools.pool_grant g WHERE g.customer_id = $1 AND g.pool_id = $2"
+    ));
+    ALL.rows(&[Arg::Text(customer_id), Arg::Int(pool_id)], read)
+}
+
+pub fn one(customer_id: &str, grant_id: i64) -> Option<Grant> {
+    static ONE: Statement = Statement::new(concat!(
+        "SELECT ",
+        grant_columns!(),
+        " FROM credit_pools.pool_grant g WHERE g.customer_id = $1 AND g.grant_id = $2"
+    ));
+    ONE.first(&[Arg::Text(customer_id), Arg::Int(grant_id)], read)
+}
+
+/// The pool of a grant, which never changes: to be locked before anything else of the grant is read.
+pub fn pool_of(customer_id: &str, grant_id: i64) -> Option<i64> {
+    static FIND: Statement =
+        Statement::new("SELECT pool_id FROM credit_pools.pool_grant WHERE customer_id = $1 AND grant_id = $2");
+    FIND.first(&[Arg::Text(customer_id), Arg::Int(grant_id)], |row| row.int(1)).flatten()
+}
+
+/// What a grant has beyond the rules' view of it.
+#[derive(Default)]
+pub struct Terms<'a> {
+    pub price: Option<Amount>,
+    pub price_currency: Option<&'a str>,
+    pub payment_reference: Option<&'a str>,
+    pub source: &'a str,
+    pub subscription_id: Option<&'a str>,
+    pub plan_id: Option<&'a str>,
+    pub entry_id: Option<&'a str>,
+    pub period_start: Option<Instant>,
+    pub recharge_id: Option<i64>,
+    pub display_name: Option<&'a str>,
+    pub reason: Option<&'a str>,
+    pub metadata: Option<&'a str>,
+}
+
+pub fn insert(customer_id: &str, pool_id: i64, grant: &Grant, terms: &Terms) {
+    static INSERT: Statement = Statement::new(
+        "INSERT INTO credit_pools.pool_grant
+             (customer_id, grant_id, pool_id, category, priority, amount, consumed, held, expired, voided, status,
+              effective_at, expires_at, feature_ids, price, price_currency, payment_reference, source,
+              subscription_id, plan_id, entry_id, period_start, recharge_id, display_name, reason, metadata,
+              created_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21,
+                 $22, $23, $24, $25, $26, $27)",
+    );
+    INSERT.run(&[
+        Arg::Text(customer_id),
+        Arg::Int(grant.id),
+        Arg::Int(pool_id),
+        Arg::Text(grant.category.as_str()),
+        Arg::SmallInt(grant.priority),
+        Arg::Number(grant.amount),
+        Arg::Number(grant.consumed),
+        Arg::Number(grant.held),
+        Arg::Number(grant.expired),
+        Arg::Number(grant.voided),
+        Arg::Text(grant.status.as_str()),
+        Arg::Time(grant.effective_at),
+        Arg::Time(grant.expires_at),
+        Arg::TextArray(grant.features.as_deref()),
+        Arg::MaybeNumber(terms.price),
+        Arg::MaybeText(terms.price_currency),
+        Arg::MaybeText(terms.payment_reference),
+        Arg::Text(terms.source),
+        Arg::MaybeText(terms.subscription_id),
+        Arg::MaybeText(terms.plan_id),
+        Arg::MaybeText(terms.entry_id),
+        Arg::MaybeTime(terms.period_start),
+        Arg::MaybeInt(terms.recharge_id),
+        Arg::MaybeText(terms.display_name),
+        Arg::MaybeText(terms.reason),
+        Arg::Json(terms.metadata),
+        Arg::Time(grant.created_at),
+    ]);
+}
+
+pub fn update(customer_id: &str, grant: &Grant) {
+    static UPDATE: Statement = Statement::new(
+        "UPDATE credit_pools.pool_grant SET consumed = $3, held = $4, expired = $5, voided = $6, status = $7
+         WHERE customer_id = $1 AND grant_id = $2",
+    );
+    UPDATE.run(&[
+        Arg::Text(customer_id),
+        Arg::Int(grant.id),
+        Arg::Number(grant.consumed),
+        Arg::Number(grant.held),
+        Arg::Number(grant.expired),
+        Arg::Number(grant.voided),
+        Arg::Text(grant.status.as_str()),
+    ]);
+}
+
+pub fn set_payment_reference(customer_id: &str, grant_id: i64, payment_reference: &str) {
+    static UPDATE: Statement = Statement::new(
+        "UPDATE credit_pools.pool_grant SET payment_reference = $3 WHERE customer_id = $1 AND grant_id = $2",
+    );
+    UPDATE.run(&[Arg::Text(customer_id), Arg::Int(grant_id), Arg::Text(payment_reference)]);
+}
+
+/// Whether a plan entry has granted for a period of a subscription.
+pub fn granted_for_period(
+    customer_id: &str,
+    subscription_id: &str,
+    plan_id: &str,
+    pool_id: i64,
+    entry_id: &str,
+    period_start: Instant,
+) -> bool {
+    static FIND: Statement = Statement::new(
+        "SELECT 1 FROM credit_pools.pool_grant
+         WHERE customer_id = $1 AND subscription_id = $2 AND plan_id = $3 AND pool_id = $4 AND entry_id = $5
+           AND period_start = $6 AND source = 'plan'",
+    );
+    FIND.run(&[
+        Arg::Text(customer_id),
+        Arg::Text(subscription_id),
+        Arg::Text(plan_id),
+        Arg::Int(pool_id),
+        Arg::Text(entry_id),
+        Arg::Time(period_start),
+    ]) > 0
+}

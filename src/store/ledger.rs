@@ -1,0 +1,251 @@
+//! Ledger rows: written once, sealed, never changed.
+
+use credit_pools_domain::{Amount, Entry, Instant, SealedRow, seal};
+
+use super::pools::PoolRow;
+use super::spi::{Arg, Statement};
+use credit_pools_domain::Grant;
+
+/// What a call adds to the rows that it books.
+#[derive(Default)]
+pub struct Note<'a> {
+    pub usage: Option<UsageNote<'a>>,
+    pub recharge_id: Option<i64>,
+    pub idempotency_key: Option<&'a str>,
+    pub reason: Option<&'a str>,
+    pub dimensions: Option<&'a str>,
+    pub metadata: Option<&'a str>,
+}
+
+/// The usage that rows belong to.
+pub struct UsageNote<'a> {
+    pub usage_id: i64,
+    pub feature_id: Option<&'a str>,
+    pub value: Option<Amount>,
+    pub credits: Amount,
+    pub shortfall: Amount,
+    pub rate: Option<Amount>,
+    pub payload_digest: i64,
+}
+
+/// One row, ready to be written.
+pub struct LedgerRow<'a> {
+    pub entry: &'a Entry,
+    pub note: &'a Note<'a>,
+    /// The first row of a usage carries the usage.
+    pub head: bool,
+    pub hash: [u8; 32],
+}
+
+/// Seals an entry onto the pool's chain; the pool's head moves with it.
+pub fn sealed<'a>(
+    pool: &mut PoolRow,
+    entry: &'a Entry,
+    note: &'a Note<'a>,
+    head: bool,
+    actor: &str,
+    recorded_at: Instant,
+) -> LedgerRow<'a> {
+    let usage = note.usage.as_ref();
+    let value = usage.filter(|_| head).and_then(|u| u.value).map(|v| v.to_string());
+    let (amount, balance_after) = (entry.amount.to_string(), entry.balance_after.to_string());
+    let hash = seal(
+        &pool.last_hash,
+        &SealedRow {
+            customer_id: &pool.customer_id,
+            pool_id: pool.pool_id,
+            seq: entry.seq,
+            entry_type: entry.kind.as_str(),
+            amount: &amount,
+            balance_after: &balance_after,
+            grant_id: entry.grant_id,
+            usage_id: usage.map(|u| u.usage_id),
+            feature_id: usage.and_then(|u| u.feature_id),
+            value: value.as_deref(),
+            reservation_id: None,
+            recharge_id: note.recharge_id,
+            idempotency_key: note.idempotency_key.filter(|_| head),
+            actor,
+            reason: note.reason,
+            dimensions: note.dimensions.filter(|_| head),
+            metadata: note.metadata.filter(|_| head),
+            effective_at: entry.effective_at.micros(),
+            recorded_at: recorded_at.micros(),
+        },
+    );
+    pool.last_hash = hash.to_vec();
+    LedgerRow { entry, note, head, hash }
+}
+
+macro_rules! insert_entry {
+    () => {
+        "INSERT INTO credit_pools.ledger_entry
+             (customer_id, pool_id, seq, entry_type, amount, balance_after, grant_id, usage_id, feature_id, value,
+              credits, shortfall, rate, recharge_id, idempotency_key, payload_digest, actor, reason, dimensions,
+              metadata, effective_at, recorded_at, entry_hash)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21,
+                 $22, $23)"
+    };
+}
+
+/// A key that is taken makes the statement do nothing.
+macro_rules! unless_key_taken {
+    () => {
+        " ON CONFLICT (customer_id, idempotency_key)
+              WHERE idempotency_key IS NOT NULL AND credits IS NOT NULL DO NOTHING"
+    };
+}
+
+const ENTRY_ARGS: usize = 23;
+
+fn entry_args<'a>(pool: &'a PoolRow, row: &'a LedgerRow, actor: &'a str, recorded_at: Instant) -> [Arg<'a>; ENTRY_ARGS] {
+    let usage = row.note.usage.as_ref();
+    let head = usage.filter(|_| row.head);
+    [
+        Arg::Text(&pool.customer_id),
+        Arg::Int(pool.pool_id),
+        Arg::Int(row.entry.seq),
+        Arg::Text(row.entry.kind.as_str()),
+        Arg::Number(row.entry.amount),
+        Arg::Number(row.entry.balance_after),
+        Arg::MaybeInt(row.entry.grant_id),
+        Arg::MaybeInt(usage.map(|u| u.usage_id)),
+        Arg::MaybeText(usage.and_then(|u| u.feature_id)),
+        Arg::MaybeNumber(head.and_then(|u| u.value)),
+        Arg::MaybeNumber(head.map(|u| u.credits)),
+        Arg::MaybeNumber(head.map(|u| u.shortfall).filter(|s| s.is_positive())),
+        Arg::MaybeNumber(head.and_then(|u| u.rate)),
+        Arg::MaybeInt(row.note.recharge_id),
+        Arg::MaybeText(row.note.idempotency_key.filter(|_| row.head)),
+        Arg::MaybeInt(head.filter(|_| row.note.idempotency_key.is_some()).map(|u| u.payload_digest)),
+        Arg::Text(actor),
+        Arg::MaybeText(row.note.reason),
+        Arg::Json(row.note.dimensions.filter(|_| row.head)),
+        Arg::Json(row.note.metadata.filter(|_| row.head)),
+        Arg::Time(row.entry.effective_at),
+        Arg::Time(recorded_at),
+        Arg::Bytes(Some(&row.hash)),
+    ]
+}
+
+/// Writes one row; `false` where its usage's key is taken.
+pub fn insert(pool: &PoolRow, row: &LedgerRow, actor: &str, recorded_at: Instant) -> bool {
+    static PLAIN: Statement = Statement::new(insert_entry!());
+    static KEYED: Statement = Statement::new(concat!(insert_entry!(), unless_key_taken!()));
+    let args = entry_args(pool, row, actor, recorded_at);
+    let keyed = row.head && row.note.usage.is_some() && row.note.idempotency_key.is_some();
+    (if keyed { KEYED.run(&args) } else { PLAIN.run(&args) }) > 0
+}
+
+macro_rules! one_grant_usage {
+    ($on_conflict:expr) => {
+        concat!(
+            "WITH entry AS (",
+            insert_entry!(),
+            $on_conflict,
+            " RETURNING 1), drawn AS (
+                 UPDATE credit_pools.pool_grant SET consumed = $24, status = $25
+                 WHERE customer_id = $1 AND grant_id = $7 AND EXISTS (SELECT 1 FROM entry))
+             UPDATE credit_pools.pool SET seq = $3, balance = $6, consumed = $26, restricted = $27, last_hash = $23,
+                 last_recorded_at = $22
+             WHERE customer_id = $1 AND pool_id = $2 AND EXISTS (SELECT 1 FROM entry)"
+        )
+    };
+}
+
+/// The common usage, one draw from one grant, as one statement: ledger row, grant, pool. `false` where the
+/// key is taken; nothing is written then.
+pub fn write_one_grant_usage(pool: &PoolRow, row: &LedgerRow, grant: &Grant, actor: &str, recorded_at: Instant) -> bool {
+    static PLAIN: Statement = Statement::new(one_grant_usage!(""));
+    static KEYED: Statement = Statement::new(one_grant_usage!(unless_key_taken!()));
+    let entry = entry_args(pool, row, actor, recorded_at);
+    let figures = &pool.wallet.figures;
+    let rest = [
+        Arg::Number(grant.consumed),
+        Arg::Text(grant.status.as_str()),
+        Arg::Number(figures.consumed),
+        Arg::Number(figures.restricted),
+    ];
+    let args: Vec<Arg> = entry.into_iter().chain(rest).collect();
+    (if row.note.idempotency_key.is_some() { KEYED.run(&args) } else { PLAIN.run(&args) }) > 0
+}
+
+/// Writes a usage that moved no credits: an event with seq = -usage_id, no ledger entry. `false` where its
+/// key is taken.
+pub fn insert_unbooked(pool: &PoolRow, note: &Note, actor: &str, effective_at: Instant, recorded_at: Instant) -> bool {
+    static INSERT: Statement = Statement::new(concat!(
+        "INSERT INTO credit_pools.ledger_entry
+             (customer_id, pool_id, seq, entry_type, amount, balance_after, usage_id, feature_id, value, credits,
+              shortfall, rate, idempotency_key, payload_digest, actor, dimensions, metadata, effective_at, recorded_at)
+         VALUES ($1, $2, - $3, 'consume', 0, $4, $3, $5, $6, 0, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
+        unless_key_taken!()
+    ));
+    let Some(usage) = &note.usage else { return true };
+    INSERT.run(&[
+        Arg::Text(&pool.customer_id),
+        Arg::Int(pool.pool_id),
+        Arg::Int(usage.usage_id),
+        Arg::Number(pool.wallet.figures.balance),
+        Arg::MaybeText(usage.feature_id),
+        Arg::MaybeNumber(usage.value),
+        Arg::MaybeNumber(Some(usage.shortfall).filter(|s| s.is_positive())),
+        Arg::MaybeNumber(usage.rate),
+        Arg::MaybeText(note.idempotency_key),
+        Arg::MaybeInt(note.idempotency_key.map(|_| usage.payload_digest)),
+        Arg::Text(actor),
+        Arg::Json(note.dimensions),
+        Arg::Json(note.metadata),
+        Arg::Time(effective_at),
+        Arg::Time(recorded_at),
+    ]) > 0
+}
+
+/// A usage as its key finds it again.
+pub struct RecordedUsage {
+    pub payload_digest: i64,
+    pub usage_id: i64,
+    pub pool_id: i64,
+    pub credit_type_id: String,
+    pub credits: Amount,
+    pub shortfall: Amount,
+    /// At the end of the call that recorded it, a recharge that settled at once included.
+    pub balance: Amount,
+}
+
+pub fn usage_by_key(customer_id: &str, key: &str) -> Option<RecordedUsage> {
+    // The usage's rows lie together; the recharge that its last row caused, if it settled at once, names the
+    // last row that it booked itself.
+    static FIND: Statement = Statement::new(
+        "SELECT e.payload_digest, e.usage_id, e.pool_id, p.credit_type_id, e.credits, COALESCE(e.shortfall, 0),
+                COALESCE(
+                    (SELECT s.balance_after
+                     FROM credit_pools.recharge r
+                     JOIN credit_pools.ledger_entry s
+                       ON s.customer_id = r.customer_id AND s.pool_id = r.pool_id AND s.seq = r.settled_seq
+                     WHERE r.customer_id = e.customer_id AND r.pool_id = e.pool_id AND r.cause_seq = last.seq
+                       AND r.settled_seq IS NOT NULL AND e.seq > 0
+                     LIMIT 1),
+                    last.balance_after)
+         FROM credit_pools.ledger_entry e
+         JOIN credit_pools.pool p ON p.customer_id = e.customer_id AND p.pool_id = e.pool_id
+         CROSS JOIN LATERAL (
+             SELECT l.seq, l.balance_after
+             FROM credit_pools.ledger_entry l
+             WHERE l.customer_id = e.customer_id AND l.pool_id = e.pool_id
+               AND l.seq = COALESCE(
+                   (SELECT min(n.seq) - 1 FROM credit_pools.ledger_entry n
+                    WHERE e.seq > 0 AND n.customer_id = e.customer_id AND n.pool_id = e.pool_id AND n.seq > e.seq
+                      AND n.usage_id IS DISTINCT FROM e.usage_id),
+                   CASE WHEN e.seq > 0 THEN p.seq ELSE e.seq END)) last
+         WHERE e.customer_id = $1 AND e.idempotency_key = $2 AND e.credits IS NOT NULL",
+    );
+    FIND.first(&[Arg::Text(customer_id), Arg::Text(key)], |row| RecordedUsage {
+        payload_digest: row.int(1).unwrap_or_default(),
+        usage_id: row.int(2).unwrap_or_default(),
+        pool_id: row.int(3).unwrap_or_default(),
+        credit_type_id: row.text(4).unwrap_or_default(),
+        credits: row.amount(5).unwrap_or_default(),
+        shortfall: row.amount(6).unwrap_or_default(),
+        balance: row.amount(7).unwrap_or_default(),
+    })
+}

@@ -1,0 +1,11 @@
+//! Every SQL statement of the extension, a file per table family. Turns rows into domain values and back.
+
+pub mod catalogue;
+pub mod customers;
+pub mod grants;
+pub mod keys;
+pub mod ledger;
+pub mod pools;
+pub mod recharges;
+pub mod spi;
+pub mod subscriptions;

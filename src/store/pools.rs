@@ -1,0 +1,247 @@
+//! The pool row: the lock and the summary.
+
+use credit_pools_domain::{Amount, Figures, Instant, Limit, Wallet};
+
+use super::spi::{Arg, Row, Statement};
+
+/// A pool as it was read, its grants not loaded.
+pub struct PoolRow {
+    pub customer_id: String,
+    pub pool_id: i64,
+    pub resource_id: String,
+    pub credit_type_id: String,
+    pub wallet: Wallet,
+    pub scope_revision: i64,
+    pub recharge_threshold: Option<Amount>,
+    pub last_recharge_id: Option<i64>,
+    pub breaker_opened_at: Option<Instant>,
+    pub last_hash: Vec<u8>,
+    pub last_recorded_at: Instant,
+    pub metadata: Option<String>,
+}
+
+/// The columns that `PoolRow::read` reads, of the table under the alias p.
+macro_rules! pool_columns {
+    () => {
+        "p.customer_id, p.pool_id, p.resource_id, p.credit_type_id, p.seq, p.balance, p.held, p.debt, p.restricted,
+         p.granted, p.consumed, p.expired, p.voided, p.overdraft_limit, p.status = 'frozen', p.next_transition_at,
+         p.scope_revision, p.recharge_threshold, p.last_recharge_id, p.breaker_opened_at, p.last_hash,
+         p.last_recorded_at"
+    };
+}
+
+/// How many columns `pool_columns!` has; a statement's own begin after them.
+pub const POOL_COLUMNS: i32 = 22;
+
+impl PoolRow {
+    pub fn read(row: &Row) -> PoolRow {
+        let amount = |column| row.amount(column).unwrap_or_default();
+        PoolRow {
+            customer_id: row.text(1).unwrap_or_default(),
+            pool_id: row.int(2).unwrap_or_default(),
+            resource_id: row.text(3).unwrap_or_default(),
+            credit_type_id: row.text(4).unwrap_or_default(),
+            wallet: Wallet {
+                seq: row.int(5).unwrap_or_default(),
+                figures: Figures {
+                    balance: amount(6),
+                    held: amount(7),
+                    debt: amount(8),
+                    restricted: amount(9),
+                    granted: amount(10),
+                    consumed: amount(11),
+                    expired: amount(12),
+                    voided: amount(13),
+                },
+                overdraft: row.limit(14).unwrap_or(Limit::Finite(Amount::ZERO)),
+                frozen: row.boolean(15),
+                next_transition: row.time(16).unwrap_or(Instant::INFINITY),
+                grants: Vec::new(),
+                all_loaded: false,
+                entries: Vec::new(),
+            },
+            scope_revision: row.int(17).unwrap_or_default(),
+            recharge_threshold: row.amount(18),
+            last_recharge_id: row.int(19),
+            breaker_opened_at: row.time(20),
+            last_hash: row.bytes(21).unwrap_or_default(),
+            last_recorded_at: row.time(22).unwrap_or(Instant::NEG_INFINITY),
+            metadata: None,
+        }
+    }
+}
+
+/// Reads without a lock, in the caller's snapshot.
+pub fn read(customer_id: &str, pool_id: i64) -> Option<PoolRow> {
+    static READ: Statement = Statement::read(concat!(
+        "SELECT ",
+        pool_columns!(),
+        " FROM credit_pools.pool p WHERE p.customer_id = $1 AND p.pool_id = $2"
+    ));
+    READ.first(&[Arg::Text(customer_id), Arg::Int(pool_id)], PoolRow::read)
+}
+
+pub fn lock(customer_id: &str, pool_id: i64) -> Option<PoolRow> {
+    static LOCK: Statement = Statement::new(concat!(
+        "SELECT ",
+        pool_columns!(),
+        " FROM credit_pools.pool p WHERE p.customer_id = $1 AND p.pool_id = $2 FOR NO KEY UPDATE OF p"
+    ));
+    LOCK.first(&[Arg::Text(customer_id), Arg::Int(pool_id)], PoolRow::read)
+}
+
+pub fn lock_by_name(customer_id: &str, resource_id: &str, credit_type_id: &str) -> Option<PoolRow> {
+    static LOCK: Statement = Statement::new(concat!(
+        "SELECT ",
+        pool_columns!(),
+        " FROM credit_pools.pool p
+          WHERE p.customer_id = $1 AND p.resource_id = $2 AND p.credit_type_id = $3 FOR NO KEY UPDATE OF p"
+    ));
+    LOCK.first(&[Arg::Text(customer_id), Arg::Text(resource_id), Arg::Text(credit_type_id)], PoolRow::read)
+}
+
+/// Locks every pool of a scope, in the order of their ids: the order of every call over several pools.
+pub fn lock_scope(customer_id: &str, resource_id: &str) -> Vec<PoolRow> {
+    static LOCK: Statement = Statement::new(concat!(
+        "SELECT ",
+        pool_columns!(),
+        " FROM credit_pools.pool p WHERE p.customer_id = $1 AND p.resource_id = $2
+          ORDER BY p.pool_id FOR NO KEY UPDATE OF p"
+    ));
+    LOCK.rows(&[Arg::Text(customer_id), Arg::Text(resource_id)], PoolRow::read)
+}
+
+/// Locks every pool of a customer and credit type, in the order of their ids.
+pub fn lock_credit_type(customer_id: &str, credit_type_id: &str) -> Vec<PoolRow> {
+    static LOCK: Statement = Statement::new(concat!(
+        "SELECT ",
+        pool_columns!(),
+        " FROM credit_pools.pool p WHERE p.customer_id = $1 AND p.credit_type_id = $2
+          ORDER BY p.pool_id FOR NO KEY UPDATE OF p"
+    ));
+    LOCK.rows(&[Arg::Text(customer_id), Arg::Text(credit_type_id)], PoolRow::read)
+}
+
+/// Locks pools in which something is due, of any customer, passing over those that others are working on.
+pub fn lock_due(at: Instant, limit: Option<i64>) -> Vec<PoolRow> {
+    static LOCK: Statement = Statement::new(concat!(
+        "SELECT ",
+        pool_columns!(),
+        " FROM credit_pools.pool p
+          WHERE p.next_transition_at <= $1 AND p.next_transition_at < 'infinity'
+          ORDER BY p.next_transition_at, p.customer_id, p.pool_id
+          LIMIT $2 FOR NO KEY UPDATE OF p SKIP LOCKED"
+    ));
+    LOCK.rows(&[Arg::Time(at), Arg::MaybeInt(limit)], PoolRow::read)
+}
+
+/// `false` where a pool of that name is there already.
+pub fn insert(pool: &PoolRow, now: Instant) -> bool {
+    static INSERT: Statement = Statement::new(
+        "INSERT INTO credit_pools.pool
+             (customer_id, pool_id, resource_id, credit_type_id, seq, balance, held, debt, restricted, granted,
+              consumed, expired, voided, overdraft_limit, status, scope_revision, recharge_threshold,
+              next_transition_at, last_hash, last_recorded_at, metadata, created_at)
+         VALUES ($1, $2, $3, $4, 0, 0, 0, 0, 0, 0, 0, 0, 0, $5, 'active', $6, $7, 'infinity', '', $8, $9, $8)
+         ON CONFLICT (customer_id, resource_id, credit_type_id) DO NOTHING",
+    );
+    INSERT.run(&[
+        Arg::Text(&pool.customer_id),
+        Arg::Int(pool.pool_id),
+        Arg::Text(&pool.resource_id),
+        Arg::Text(&pool.credit_type_id),
+        Arg::Limit(pool.wallet.overdraft),
+        Arg::Int(pool.scope_revision),
+        Arg::MaybeNumber(pool.recharge_threshold),
+        Arg::Time(now),
+        Arg::Json(pool.metadata.as_deref()),
+    ]) > 0
+}
+
+/// Writes everything of a locked pool that a call can change. The trigger that evaluates the recharge runs
+/// at the end of this statement.
+pub fn update(pool: &PoolRow) {
+    static UPDATE: Statement = Statement::new(
+        "UPDATE credit_pools.pool SET seq = $3, balance = $4, held = $5, debt = $6, restricted = $7, granted = $8,
+             consumed = $9, expired = $10, voided = $11, overdraft_limit = $12,
+             status = CASE WHEN $13 THEN 'frozen' ELSE 'active' END, next_transition_at = $14,
+             scope_revision = $15, recharge_threshold = $16, last_recharge_id = $17, breaker_opened_at = $18,
+             last_hash = $19, last_recorded_at = $20, metadata = COALESCE($21, metadata)
+         WHERE customer_id = $1 AND pool_id = $2",
+    );
+    let wallet = &pool.wallet;
+    let figures = &wallet.figures;
+    UPDATE.run(&[
+        Arg::Text(&pool.customer_id),
+        Arg::Int(pool.pool_id),
+        Arg::Int(wallet.seq),
+        Arg::Number(figures.balance),
+        Arg::Number(figures.held),
+        Arg::Number(figures.debt),
+        Arg::Number(figures.restricted),
+        Arg::Number(figures.granted),
+        Arg::Number(figures.consumed),
+        Arg::Number(figures.expired),
+        Arg::Number(figures.voided),
+        Arg::Limit(wallet.overdraft),
+        Arg::Bool(wallet.frozen),
+        Arg::Time(wallet.next_transition),
+        Arg::Int(pool.scope_revision),
+        Arg::MaybeNumber(pool.recharge_threshold),
+        Arg::MaybeInt(pool.last_recharge_id),
+        Arg::MaybeTime(pool.breaker_opened_at),
+        Arg::Bytes(Some(&pool.last_hash)),
+        Arg::Time(pool.last_recorded_at),
+        Arg::Json(pool.metadata.as_deref()),
+    ]);
+}
+
+/// The balance as this transaction left it.
+pub fn balance(customer_id: &str, pool_id: i64) -> Option<Amount> {
+    static BALANCE: Statement =
+        Statement::new("SELECT balance FROM credit_pools.pool WHERE customer_id = $1 AND pool_id = $2");
+    BALANCE.first(&[Arg::Text(customer_id), Arg::Int(pool_id)], |row| row.amount(1)).flatten()
+}
+
+/// The pool and the price of a usage, with the pool locked.
+pub struct Priced {
+    pub pool: PoolRow,
+    pub revision: i64,
+    pub starts_at: Instant,
+    pub ends_at: Instant,
+    pub rate: Amount,
+    pub scale: u32,
+}
+
+/// From customer, scope, feature and instant to the locked pool and the rate: the subscription's own, else
+/// the plan's, else the one for every plan. Nothing where any link is missing.
+pub fn lock_for_usage(customer_id: &str, resource_id: &str, feature_id: &str, at: Instant) -> Option<Priced> {
+    static LOCK: Statement = Statement::new(concat!(
+        "SELECT ",
+        pool_columns!(),
+        ", s.revision, s.starts_at, s.ends_at, COALESCE((s.rate_overrides ->> $3)::numeric, r.credits_per_unit), t.scale
+          FROM credit_pools.subscription s
+          CROSS JOIN LATERAL (
+              SELECT r.credit_type_id, r.credits_per_unit
+              FROM credit_pools.rate r
+              WHERE r.feature_id = $3 AND r.plan_id IN (s.plan_id, '') AND r.effective_at <= $4
+              ORDER BY r.plan_id DESC, r.effective_at DESC
+              LIMIT 1) r
+          JOIN credit_pools.credit_type t ON t.credit_type_id = r.credit_type_id
+          JOIN credit_pools.pool p ON p.customer_id = s.customer_id AND p.resource_id = s.resource_id
+               AND p.credit_type_id = r.credit_type_id
+          WHERE s.customer_id = $1 AND s.resource_id = $2 AND s.status = 'active'
+          FOR NO KEY UPDATE OF p"
+    ));
+    LOCK.first(
+        &[Arg::Text(customer_id), Arg::Text(resource_id), Arg::Text(feature_id), Arg::Time(at)],
+        |row| Priced {
+            pool: PoolRow::read(row),
+            revision: row.int(POOL_COLUMNS + 1).unwrap_or_default(),
+            starts_at: row.time(POOL_COLUMNS + 2).unwrap_or(Instant::INFINITY),
+            ends_at: row.time(POOL_COLUMNS + 3).unwrap_or(Instant::INFINITY),
+            rate: row.amount(POOL_COLUMNS + 4).unwrap_or_default(),
+            scale: row.small_int(POOL_COLUMNS + 5).and_then(|scale| u32::try_from(scale).ok()).unwrap_or_default(),
+        },
+    )
+}

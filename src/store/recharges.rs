@@ -1,0 +1,391 @@
+//! Recharge policies, their spending, and recharges.
+
+use credit_pools_domain::{Amount, Attempt, Instant, Span};
+
+use super::pools::PoolRow;
+use super::spi::{Arg, Row, Statement};
+
+/// A policy as it is kept. `resource_id` "" is the policy of all pools.
+#[derive(Clone)]
+pub struct Policy {
+    pub resource_id: String,
+    pub enabled: bool,
+    pub threshold: Amount,
+    pub target_balance: Option<Amount>,
+    pub recharge_amount: Option<Amount>,
+    pub price_per_credit: Option<Amount>,
+    pub price_currency: Option<String>,
+    pub max_spend: Option<Amount>,
+    pub spend_period: Span,
+    pub max_count: Option<i64>,
+    pub cooldown: Span,
+    pub grant_expires_after: Option<Span>,
+    pub immediate: bool,
+    pub max_failures: i64,
+    pub backoff: Span,
+}
+
+/// The policy that covers a pool: the resource's own before the one of all pools.
+pub fn policy_for(customer_id: &str, credit_type_id: &str, resource_id: &str) -> Option<Policy> {
+    static FIND: Statement = Statement::new(
+        "SELECT resource_id, enabled, threshold, target_balance, recharge_amount, price_per_credit, price_currency,
+                max_spend, spend_period, max_count, cooldown, grant_expires_after, settlement = 'immediate',
+                max_failures::bigint, backoff
+         FROM credit_pools.recharge_policy
+         WHERE customer_id = $1 AND credit_type_id = $2 AND resource_id IN ($3, '')
+         ORDER BY resource_id DESC LIMIT 1",
+    );
+    FIND.first(&[Arg::Text(customer_id), Arg::Text(credit_type_id), Arg::Text(resource_id)], |row| Policy {
+        resource_id: row.text(1).unwrap_or_default(),
+        enabled: row.boolean(2),
+        threshold: row.amount(3).unwrap_or_default(),
+        target_balance: row.amount(4),
+        recharge_amount: row.amount(5),
+        price_per_credit: row.amount(6),
+        price_currency: row.text(7),
+        max_spend: row.amount(8),
+        spend_period: row.span(9).unwrap_or(Span::MONTH),
+        max_count: row.int(10),
+        cooldown: row.span(11).unwrap_or_default(),
+        grant_expires_after: row.span(12),
+        immediate: row.boolean(13),
+        max_failures: row.int(14).unwrap_or(1),
+        backoff: row.span(15).unwrap_or_default(),
+    })
+}
+
+pub fn put_policy(customer_id: &str, credit_type_id: &str, policy: &Policy, now: Instant) {
+    static PUT: Statement = Statement::new(
+        "INSERT INTO credit_pools.recharge_policy
+             (customer_id, credit_type_id, resource_id, enabled, threshold, target_balance, recharge_amount,
+              price_per_credit, price_currency, max_spend, spend_period, max_count, cooldown, grant_expires_after,
+              settlement, max_failures, backoff, created_at, updated_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14,
+                 CASE WHEN $15 THEN 'immediate' ELSE 'on_payment' END, $16::integer, $17, $18, $18)
+         ON CONFLICT (customer_id, credit_type_id, resource_id) DO UPDATE SET
+             enabled = excluded.enabled, threshold = excluded.threshold, target_balance = excluded.target_balance,
+             recharge_amount = excluded.recharge_amount, price_per_credit = excluded.price_per_credit,
+             price_currency = excluded.price_currency, max_spend = excluded.max_spend,
+             spend_period = excluded.spend_period, max_count = excluded.max_count, cooldown = excluded.cooldown,
+             grant_expires_after = excluded.grant_expires_after, settlement = excluded.settlement,
+             max_failures = excluded.max_failures, backoff = excluded.backoff, updated_at = excluded.updated_at",
+    );
+    PUT.run(&[
+        Arg::Text(customer_id),
+        Arg::Text(credit_type_id),
+        Arg::Text(&policy.resource_id),
+        Arg::Bool(policy.enabled),
+        Arg::Number(policy.threshold),
+        Arg::MaybeNumber(policy.target_balance),
+        Arg::MaybeNumber(policy.recharge_amount),
+        Arg::MaybeNumber(policy.price_per_credit),
+        Arg::MaybeText(policy.price_currency.as_deref()),
+        Arg::MaybeNumber(policy.max_spend),
+        Arg::Interval(Some(policy.spend_period)),
+        Arg::MaybeInt(policy.max_count),
+        Arg::Interval(Some(policy.cooldown)),
+        Arg::Interval(policy.grant_expires_after),
+        Arg::Bool(policy.immediate),
+        Arg::Int(policy.max_failures),
+        Arg::Interval(Some(policy.backoff)),
+        Arg::Time(now),
+    ]);
+}
+
+/// A window of a policy's spending.
+#[derive(Clone, Copy)]
+pub struct Window {
+    pub start: Instant,
+    pub end: Instant,
+}
+
+fn window_args<'a>(customer_id: &'a str, credit_type_id: &'a str, policy: &'a str, window: Window) -> [Arg<'a>; 5] {
+    [
+        Arg::Text(customer_id),
+        Arg::Text(credit_type_id),
+        Arg::Text(policy),
+        Arg::Time(window.start),
+        Arg::Time(window.end),
+    ]
+}
+
+/// Locks the counter of a policy's window and reads it. A missing one is counted from the recharges.
+pub fn lock_spending(customer_id: &str, credit_type_id: &str, policy: &str, window: Window) -> (Amount, i64) {
+    static COUNT: Statement = Statement::new(
+        "INSERT INTO credit_pools.recharge_spend
+             (customer_id, credit_type_id, policy_resource_id, period_start, period_end, spent, count)
+         SELECT $1, $2, $3, $4, $5, COALESCE(sum(price), 0), count(*)
+         FROM credit_pools.recharge
+         WHERE customer_id = $1 AND credit_type_id = $2 AND policy_resource_id = $3
+           AND created_at >= $4 AND created_at < $5 AND status IN ('pending', 'processing', 'succeeded')
+         ON CONFLICT (customer_id, credit_type_id, policy_resource_id, period_start, period_end) DO NOTHING",
+    );
+    static LOCK: Statement = Statement::new(
+        "SELECT spent, count FROM credit_pools.recharge_spend
+         WHERE customer_id = $1 AND credit_type_id = $2 AND policy_resource_id = $3
+           AND period_start = $4 AND period_end = $5 FOR NO KEY UPDATE",
+    );
+    let args = window_args(customer_id, credit_type_id, policy, window);
+    let read = |row: &Row| (row.amount(1).unwrap_or_default(), row.int(2).unwrap_or_default());
+    if let Some(spending) = LOCK.first(&args, read) {
+        return spending;
+    }
+    COUNT.run(&args);
+    LOCK.first(&args, read).unwrap_or_default()
+}
+
+/// Moves the counter of a window that has one: by a new recharge, or back by one that failed.
+pub fn move_spending(
+    customer_id: &str,
+    credit_type_id: &str,
+    policy: &str,
+    window: Window,
+    price: Amount,
+    count: i64,
+) {
+    static MOVE: Statement = Statement::new(
+        "UPDATE credit_pools.recharge_spend SET spent = spent + $6, count = count + $7
+         WHERE customer_id = $1 AND credit_type_id = $2 AND policy_resource_id = $3
+           AND period_start = $4 AND period_end = $5",
+    );
+    let window = window_args(customer_id, credit_type_id, policy, window);
+    let args: Vec<Arg> = window.into_iter().chain([Arg::Number(price), Arg::Int(count)]).collect();
+    MOVE.run(&args);
+}
+
+/// Counters are counted anew after a change of the policy; its pools must be locked.
+pub fn forget_spending(customer_id: &str, credit_type_id: &str, policy: &str) {
+    static FORGET: Statement = Statement::new(
+        "DELETE FROM credit_pools.recharge_spend
+         WHERE customer_id = $1 AND credit_type_id = $2 AND policy_resource_id = $3",
+    );
+    FORGET.run(&[Arg::Text(customer_id), Arg::Text(credit_type_id), Arg::Text(policy)]);
+}
+
+/// The amount of the recharge in flight of a pool.
+pub fn in_flight(customer_id: &str, pool_id: i64) -> Option<Amount> {
+    static FIND: Statement = Statement::new(
+        "SELECT amount FROM credit_pools.recharge
+         WHERE customer_id = $1 AND pool_id = $2 AND status IN ('pending', 'processing')",
+    );
+    FIND.first(&[Arg::Text(customer_id), Arg::Int(pool_id)], |row| row.amount(1)).flatten()
+}
+
+/// When the pool's last recharge was asked for.
+pub fn last_asked_at(customer_id: &str, pool_id: i64) -> Option<Instant> {
+    static FIND: Statement = Statement::new(
+        "SELECT created_at FROM credit_pools.recharge
+         WHERE customer_id = $1 AND pool_id = $2 AND status <> 'skipped'
+         ORDER BY recharge_id DESC LIMIT 1",
+    );
+    FIND.first(&[Arg::Text(customer_id), Arg::Int(pool_id)], |row| row.time(1)).flatten()
+}
+
+/// Counts one more evaluation on the pool's latest decision, where that is a skip for the same reason.
+pub fn repeat_skip(pool: &PoolRow, reason: &str, now: Instant) -> bool {
+    static REPEAT: Statement = Statement::new(
+        "UPDATE credit_pools.recharge SET evaluations = evaluations + 1, balance = $4, updated_at = $5
+         WHERE customer_id = $1
+           AND recharge_id = (SELECT max(recharge_id) FROM credit_pools.recharge
+                              WHERE customer_id = $1 AND pool_id = $2)
+           AND status = 'skipped' AND reason = $3",
+    );
+    REPEAT.run(&[
+        Arg::Text(&pool.customer_id),
+        Arg::Int(pool.pool_id),
+        Arg::Text(reason),
+        Arg::Number(pool.wallet.figures.balance),
+        Arg::Time(now),
+    ]) > 0
+}
+
+/// A decision on its way into the table.
+pub struct NewRecharge<'a> {
+    pub recharge_id: i64,
+    pub policy: &'a Policy,
+    /// The reason of a skip; otherwise the attempt.
+    pub outcome: Result<Attempt, &'a str>,
+    pub window: Option<Window>,
+}
+
+pub fn insert(pool: &PoolRow, recharge: &NewRecharge, now: Instant) {
+    static INSERT: Statement = Statement::new(
+        "INSERT INTO credit_pools.recharge
+             (customer_id, recharge_id, pool_id, resource_id, credit_type_id, policy_resource_id, status, reason, balance,
+              amount, price, price_currency, grant_expires_after, max_failures, backoff, spend_period_start,
+              spend_period_end, attempts, evaluations, next_attempt_at, cause_seq, created_at, updated_at)
+         VALUES ($1, $2, $3, $4, $5, $6, CASE WHEN $8 IS NULL THEN 'skipped' ELSE 'pending' END, $7, $9, $8, $10, $11,
+                 $12, $13::integer, $14, $15, $16, 0, 1, CASE WHEN $8 IS NULL THEN NULL ELSE $18 END, $17, $18, $18)",
+    );
+    let attempt = recharge.outcome.as_ref().ok();
+    let price = attempt.and_then(|a| a.price);
+    INSERT.run(&[
+        Arg::Text(&pool.customer_id),
+        Arg::Int(recharge.recharge_id),
+        Arg::Int(pool.pool_id),
+        Arg::Text(&pool.resource_id),
+        Arg::Text(&pool.credit_type_id),
+        Arg::Text(&recharge.policy.resource_id),
+        Arg::MaybeText(recharge.outcome.as_ref().err().copied()),
+        Arg::MaybeNumber(attempt.map(|a| a.amount)),
+        Arg::Number(pool.wallet.figures.balance),
+        Arg::MaybeNumber(price),
+        Arg::MaybeText(price.and(recharge.policy.price_currency.as_deref())),
+        Arg::Interval(recharge.policy.grant_expires_after),
+        Arg::Int(recharge.policy.max_failures),
+        Arg::Interval(Some(recharge.policy.backoff)),
+        Arg::MaybeTime(recharge.window.map(|w| w.start)),
+        Arg::MaybeTime(recharge.window.map(|w| w.end)),
+        Arg::Int(pool.wallet.seq),
+        Arg::Time(now),
+    ]);
+}
+
+pub struct Recharge {
+    pub recharge_id: i64,
+    pub pool_id: i64,
+    pub credit_type_id: String,
+    pub policy_resource_id: String,
+    pub status: String,
+    pub amount: Amount,
+    pub price: Option<Amount>,
+    pub price_currency: Option<String>,
+    pub grant_expires_after: Option<Span>,
+    pub max_failures: i64,
+    pub backoff: Span,
+    pub window: Option<Window>,
+    pub grant_id: Option<i64>,
+    pub attempts: i64,
+    pub payment_reference: Option<String>,
+}
+
+pub fn by_id(customer_id: &str, recharge_id: i64) -> Option<Recharge> {
+    static FIND: Statement = Statement::new(
+        "SELECT recharge_id, pool_id, credit_type_id, policy_resource_id, status, amount, price, price_currency,
+                grant_expires_after, max_failures::bigint, backoff, spend_period_start, spend_period_end, grant_id,
+                attempts::bigint, payment_reference
+         FROM credit_pools.recharge WHERE customer_id = $1 AND recharge_id = $2",
+    );
+    FIND.first(&[Arg::Text(customer_id), Arg::Int(recharge_id)], |row| Recharge {
+        recharge_id: row.int(1).unwrap_or_default(),
+        pool_id: row.int(2).unwrap_or_default(),
+        credit_type_id: row.text(3).unwrap_or_default(),
+        policy_resource_id: row.text(4).unwrap_or_default(),
+        status: row.text(5).unwrap_or_default(),
+        amount: row.amount(6).unwrap_or_default(),
+        price: row.amount(7),
+        price_currency: row.text(8),
+        grant_expires_after: row.span(9),
+        max_failures: row.int(10).unwrap_or(1),
+        backoff: row.span(11).unwrap_or_default(),
+        window: row.time(12).zip(row.time(13)).map(|(start, end)| Window { start, end }),
+        grant_id: row.int(14),
+        attempts: row.int(15).unwrap_or_default(),
+        payment_reference: row.text(16),
+    })
+}
+
+/// `settled_seq`: the last ledger row that it booked, where it settled in the call that asked for it.
+pub fn mark_succeeded(
+    customer_id: &str,
+    recharge_id: i64,
+    grant_id: i64,
+    payment_reference: Option<&str>,
+    settled_seq: Option<i64>,
+    now: Instant,
+) {
+    static MARK: Statement = Statement::new(
+        "UPDATE credit_pools.recharge SET status = 'succeeded', reason = NULL, grant_id = $3,
+             payment_reference = $4, settled_seq = $5, attempts = attempts + 1, next_attempt_at = NULL,
+             lease_expires_at = NULL, updated_at = $6
+         WHERE customer_id = $1 AND recharge_id = $2",
+    );
+    MARK.run(&[
+        Arg::Text(customer_id),
+        Arg::Int(recharge_id),
+        Arg::Int(grant_id),
+        Arg::MaybeText(payment_reference),
+        Arg::MaybeInt(settled_seq),
+        Arg::Time(now),
+    ]);
+}
+
+/// An attempt has failed: it waits for the next one, or with none to come it is over.
+pub fn mark_failed(
+    customer_id: &str,
+    recharge_id: i64,
+    reason: Option<&str>,
+    attempts: i64,
+    next_attempt_at: Option<Instant>,
+    now: Instant,
+) {
+    static MARK: Statement = Statement::new(
+        "UPDATE credit_pools.recharge SET status = CASE WHEN $5 IS NULL THEN 'failed' ELSE 'pending' END, reason = $3,
+             attempts = $4::integer, next_attempt_at = $5, worker = NULL, lease_expires_at = NULL, updated_at = $6
+         WHERE customer_id = $1 AND recharge_id = $2",
+    );
+    MARK.run(&[
+        Arg::Text(customer_id),
+        Arg::Int(recharge_id),
+        Arg::MaybeText(reason),
+        Arg::Int(attempts),
+        Arg::MaybeTime(next_attempt_at),
+        Arg::Time(now),
+    ]);
+}
+
+pub struct Claimed {
+    pub recharge_id: i64,
+    pub customer_id: String,
+    pub resource_id: String,
+    pub credit_type_id: String,
+    pub pool_id: i64,
+    pub amount: Amount,
+    pub price: Option<Amount>,
+    pub price_currency: Option<String>,
+    pub attempts: i64,
+}
+
+/// Hands recharges that are due, of any customer, to a worker, passing over those that others are taking.
+pub fn claim(worker: &str, limit: i64, lease_expires_at: Instant, now: Instant) -> Vec<Claimed> {
+    // A claimed one is due again when its lease ends.
+    static CLAIM: Statement = Statement::new(
+        "WITH due AS (
+             SELECT customer_id, recharge_id FROM credit_pools.recharge
+             WHERE status IN ('pending', 'processing') AND next_attempt_at <= $4
+             ORDER BY next_attempt_at, recharge_id
+             LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED)
+         UPDATE credit_pools.recharge r
+         SET status = 'processing', worker = $1, lease_expires_at = $3, next_attempt_at = $3, updated_at = $4
+         FROM due WHERE r.customer_id = due.customer_id AND r.recharge_id = due.recharge_id
+         RETURNING r.recharge_id, r.customer_id, r.resource_id, r.credit_type_id, r.pool_id, r.amount, r.price,
+                   r.price_currency, r.attempts::bigint",
+    );
+    CLAIM.rows(&[Arg::Text(worker), Arg::Int(limit), Arg::Time(lease_expires_at), Arg::Time(now)], |row| Claimed {
+        recharge_id: row.int(1).unwrap_or_default(),
+        customer_id: row.text(2).unwrap_or_default(),
+        resource_id: row.text(3).unwrap_or_default(),
+        credit_type_id: row.text(4).unwrap_or_default(),
+        pool_id: row.int(5).unwrap_or_default(),
+        amount: row.amount(6).unwrap_or_default(),
+        price: row.amount(7),
+        price_currency: row.text(8),
+        attempts: row.int(9).unwrap_or_default(),
+    })
+}
+
+/// The newest recharge id of a customer, to count from.
+pub fn newest(customer_id: &str) -> i64 {
+    static NEWEST: Statement =
+        Statement::new("SELECT COALESCE(max(recharge_id), 0) FROM credit_pools.recharge WHERE customer_id = $1");
+    NEWEST.first(&[Arg::Text(customer_id)], |row| row.int(1)).flatten().unwrap_or_default()
+}
+
+/// Whether a pool has asked for a recharge with an id above the given one.
+pub fn asked_since(customer_id: &str, pool_id: i64, recharge_id: i64) -> bool {
+    static FIND: Statement = Statement::new(
+        "SELECT 1 FROM credit_pools.recharge
+         WHERE customer_id = $1 AND pool_id = $2 AND recharge_id > $3 AND status <> 'skipped' LIMIT 1",
+    );
+    FIND.run(&[Arg::Text(customer_id), Arg::Int(pool_id), Arg::Int(recharge_id)]) > 0
+}

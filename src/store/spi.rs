@@ -1,0 +1,384 @@
+//! Statements with kept plans, and the way of values into and out of them.
+//!
+//! Below pgrx's own SPI because of what it costs there: a prepared plan is kept per backend, always
+//! generic, and rows are read by position. Everything unsafe about SPI is in this file.
+//!
+//! Invariants
+//! - A plan is made once per backend, kept for ever (`SPI_keepplan`) and revalidated by PostgreSQL when
+//!   the catalogue changes, also across DROP and CREATE EXTENSION. Backends have one thread.
+//! - No Rust borrow is held while a statement runs: triggers may call back into this extension.
+//! - Nothing from a result is kept as a pointer: rows are turned into owned values before the result is
+//!   freed.
+
+use std::ffi::CString;
+use std::sync::atomic::{AtomicPtr, Ordering};
+
+use credit_pools_domain::{Amount, AmountError, Instant, Limit, Span};
+use pgrx::prelude::*;
+use pgrx::{IntoDatum, direct_function_call_as_datum, pg_sys};
+
+/// A value on its way into a statement. `None` is NULL.
+#[derive(Clone, Copy)]
+pub enum Arg<'a> {
+    Text(&'a str),
+    MaybeText(Option<&'a str>),
+    TextArray(Option<&'a [String]>),
+    Int(i64),
+    MaybeInt(Option<i64>),
+    SmallInt(i16),
+    MaybeSmallInt(Option<i16>),
+    Bool(bool),
+    Number(Amount),
+    MaybeNumber(Option<Amount>),
+    Limit(Limit),
+    Time(Instant),
+    MaybeTime(Option<Instant>),
+    Interval(Option<Span>),
+    Json(Option<&'a str>),
+    Bytes(Option<&'a [u8]>),
+}
+
+impl Arg<'_> {
+    fn type_oid(&self) -> pg_sys::Oid {
+        match self {
+            Arg::Text(_) | Arg::MaybeText(_) => pg_sys::TEXTOID,
+            Arg::TextArray(_) => pg_sys::TEXTARRAYOID,
+            Arg::Int(_) | Arg::MaybeInt(_) => pg_sys::INT8OID,
+            Arg::SmallInt(_) | Arg::MaybeSmallInt(_) => pg_sys::INT2OID,
+            Arg::Bool(_) => pg_sys::BOOLOID,
+            Arg::Number(_) | Arg::MaybeNumber(_) | Arg::Limit(_) => pg_sys::NUMERICOID,
+            Arg::Time(_) | Arg::MaybeTime(_) => pg_sys::TIMESTAMPTZOID,
+            Arg::Interval(_) => pg_sys::INTERVALOID,
+            Arg::Json(_) => pg_sys::JSONBOID,
+            Arg::Bytes(_) => pg_sys::BYTEAOID,
+        }
+    }
+
+    fn datum(&self) -> Option<pg_sys::Datum> {
+        match *self {
+            Arg::Text(text) => text.into_datum(),
+            Arg::MaybeText(text) => text.into_datum(),
+            Arg::TextArray(texts) => texts.and_then(|t| t.to_vec().into_datum()),
+            Arg::Int(number) => number.into_datum(),
+            Arg::MaybeInt(number) => number.into_datum(),
+            Arg::SmallInt(number) => number.into_datum(),
+            Arg::MaybeSmallInt(number) => number.into_datum(),
+            Arg::Bool(value) => value.into_datum(),
+            Arg::Number(amount) => numeric_datum(amount),
+            Arg::MaybeNumber(amount) => amount.and_then(numeric_datum),
+            Arg::Limit(Limit::Finite(amount)) => numeric_datum(amount),
+            Arg::Limit(Limit::Unlimited) => from_text(pg_sys::numeric_in, "Infinity"),
+            Arg::Time(at) => at.micros().into_datum(),
+            Arg::MaybeTime(at) => at.and_then(|at| at.micros().into_datum()),
+            Arg::Interval(span) => span.and_then(interval_datum),
+            Arg::Json(text) => text.and_then(|t| from_text(pg_sys::jsonb_in, t)),
+            Arg::Bytes(bytes) => bytes.and_then(IntoDatum::into_datum),
+        }
+    }
+}
+
+/// One statement of the store.
+pub struct Statement {
+    sql: &'static str,
+    read_only: bool,
+    plan: AtomicPtr<pg_sys::_SPI_plan>,
+}
+
+impl Statement {
+    /// Sees all that is committed when it starts, and what this transaction has written.
+    pub const fn new(sql: &'static str) -> Statement {
+        Statement { sql, read_only: false, plan: AtomicPtr::new(std::ptr::null_mut()) }
+    }
+
+    /// For functions that read: keeps the caller's snapshot and assigns no transaction id.
+    pub const fn read(sql: &'static str) -> Statement {
+        Statement { sql, read_only: true, plan: AtomicPtr::new(std::ptr::null_mut()) }
+    }
+
+    /// Runs it and returns how many rows it touched or gave.
+    pub fn run(&self, args: &[Arg]) -> u64 {
+        let processed = self.execute(args);
+        // SAFETY: the result belongs to the execution just made, and nothing points into it.
+        unsafe { pg_sys::SPI_freetuptable(pg_sys::SPI_tuptable) };
+        processed
+    }
+
+    /// Runs it and turns every row into a value.
+    pub fn rows<T>(&self, args: &[Arg], mut read: impl FnMut(&Row) -> T) -> Vec<T> {
+        let count = usize::try_from(self.execute(args)).unwrap_or(0);
+        // SAFETY: SPI_tuptable is this execution's result, with `count` rows; it is freed once.
+        unsafe {
+            let table = pg_sys::SPI_tuptable;
+            if table.is_null() {
+                return Vec::new();
+            }
+            let mut values = Vec::with_capacity(count);
+            for index in 0..count {
+                values.push(read(&Row { tuple: *(*table).vals.add(index), shape: (*table).tupdesc }));
+            }
+            pg_sys::SPI_freetuptable(table);
+            values
+        }
+    }
+
+    pub fn first<T>(&self, args: &[Arg], read: impl FnMut(&Row) -> T) -> Option<T> {
+        self.rows(args, read).into_iter().next()
+    }
+
+    fn execute(&self, args: &[Arg]) -> u64 {
+        let plan = self.plan(args);
+        let mut values: Vec<pg_sys::Datum> = Vec::with_capacity(args.len());
+        let mut nulls: Vec<std::ffi::c_char> = Vec::with_capacity(args.len());
+        for arg in args {
+            let datum = arg.datum();
+            nulls.push(if datum.is_some() { b' ' } else { b'n' } as std::ffi::c_char);
+            values.push(datum.unwrap_or(pg_sys::Datum::from(0)));
+        }
+        // SAFETY: values and nulls have one element per parameter of the plan, of the types it was made with.
+        unsafe {
+            let result = pg_sys::SPI_execute_plan(plan, values.as_mut_ptr(), nulls.as_ptr(), self.read_only, 0);
+            if result < 0 {
+                pgrx::error!("SPI refused a statement of credit_pools: {result}");
+            }
+            pg_sys::SPI_processed
+        }
+    }
+
+    fn plan(&self, args: &[Arg]) -> pg_sys::SPIPlanPtr {
+        let kept = self.plan.load(Ordering::Relaxed);
+        if !kept.is_null() {
+            return kept;
+        }
+        let Ok(sql) = CString::new(self.sql) else { pgrx::error!("a statement of credit_pools has a zero byte") };
+        let mut types: Vec<pg_sys::Oid> = args.iter().map(Arg::type_oid).collect();
+        // SAFETY: plain SPI calls in a connected state. Planning happens inside the GUC nest; the kept plan is
+        // shared by all later calls.
+        unsafe {
+            // A generic plan made while the tables are small must not be a sequential scan: it would stay
+            // one while they grow, until they are analysed.
+            let nest = pg_sys::NewGUCNestLevel();
+            pg_sys::set_config_option(
+                c"enable_seqscan".as_ptr(),
+                c"off".as_ptr(),
+                pg_sys::GucContext::PGC_USERSET,
+                pg_sys::GucSource::PGC_S_SESSION,
+                pg_sys::GucAction::GUC_ACTION_SAVE,
+                true,
+                0,
+                false,
+            );
+            let options = pg_sys::CURSOR_OPT_GENERIC_PLAN as i32;
+            let plan = pg_sys::SPI_prepare_cursor(sql.as_ptr(), types.len() as i32, types.as_mut_ptr(), options);
+            if plan.is_null() || pg_sys::SPI_keepplan(plan) != 0 {
+                pgrx::error!("SPI refused to prepare a statement of credit_pools");
+            }
+            let cached = pg_sys::SPI_plan_get_cached_plan(plan);
+            if !cached.is_null() {
+                pg_sys::ReleaseCachedPlan(cached, pg_sys::CurrentResourceOwner);
+            }
+            pg_sys::AtEOXact_GUC(true, nest);
+            self.plan.store(plan, Ordering::Relaxed);
+            plan
+        }
+    }
+}
+
+/// One row of a result; columns are counted from 1.
+pub struct Row {
+    tuple: pg_sys::HeapTuple,
+    shape: pg_sys::TupleDesc,
+}
+
+impl Row {
+    fn get<T: FromDatum>(&self, column: i32) -> Option<T> {
+        let mut is_null = false;
+        // SAFETY: tuple and shape belong to the same live result; the value is copied before it is freed.
+        unsafe {
+            let datum = pg_sys::SPI_getbinval(self.tuple, self.shape, column, &mut is_null);
+            T::from_datum(datum, is_null)
+        }
+    }
+
+    pub fn text(&self, column: i32) -> Option<String> {
+        self.get::<String>(column)
+    }
+
+    pub fn texts(&self, column: i32) -> Option<Vec<String>> {
+        self.get::<Vec<Option<String>>>(column).map(|texts| texts.into_iter().flatten().collect())
+    }
+
+    pub fn int(&self, column: i32) -> Option<i64> {
+        self.get::<i64>(column)
+    }
+
+    pub fn small_int(&self, column: i32) -> Option<i16> {
+        self.get::<i16>(column)
+    }
+
+    pub fn boolean(&self, column: i32) -> bool {
+        self.get::<bool>(column).unwrap_or(false)
+    }
+
+    pub fn time(&self, column: i32) -> Option<Instant> {
+        self.get::<TimestampWithTimeZone>(column).map(|at| Instant::from_micros(at.into_inner()))
+    }
+
+    pub fn span(&self, column: i32) -> Option<Span> {
+        self.get::<Interval>(column).map(span)
+    }
+
+    pub fn bytes(&self, column: i32) -> Option<Vec<u8>> {
+        self.get::<Vec<u8>>(column)
+    }
+
+    /// A column that the extension itself wrote, so that it is an amount; a foreign figure counts as NULL.
+    pub fn amount(&self, column: i32) -> Option<Amount> {
+        self.numeric(column).and_then(|text| Amount::parse(&text).ok())
+    }
+
+    pub fn limit(&self, column: i32) -> Option<Limit> {
+        self.numeric(column).and_then(|text| Limit::parse(&text).ok())
+    }
+
+    pub fn json(&self, column: i32) -> Option<serde_json::Value> {
+        self.get::<pgrx::JsonB>(column).map(|json| json.0)
+    }
+
+    fn numeric(&self, column: i32) -> Option<String> {
+        self.get::<AnyNumeric>(column).map(|number| number.to_string())
+    }
+}
+
+/// Runs `body` connected to SPI.
+pub fn connected<T>(body: impl FnOnce() -> T) -> T {
+    // SAFETY: connect and finish are paired; where `body` unwinds, the transaction's or subtransaction's
+    // end cleans up.
+    unsafe {
+        if pg_sys::SPI_connect() != pg_sys::SPI_OK_CONNECT as i32 {
+            pgrx::error!("SPI_connect failed");
+        }
+        let value = body();
+        if pg_sys::SPI_finish() != pg_sys::SPI_OK_FINISH as i32 {
+            pgrx::error!("SPI_finish failed");
+        }
+        value
+    }
+}
+
+/// The next value of one of the extension's sequences, with the shard's number on top.
+pub fn next_id(sequence: Sequence) -> i64 {
+    // SAFETY: looks the sequence up by name in the extension's schema; nextval raises where it is missing.
+    let value = unsafe {
+        let schema = pg_sys::get_namespace_oid(c"credit_pools".as_ptr(), false);
+        let oid = pg_sys::get_relname_relid(sequence.name().as_ptr(), schema);
+        direct_function_call_as_datum(pg_sys::nextval_oid, &[Some(oid.into())])
+    };
+    crate::settings::id_of_shard(value.map_or(0, |datum| datum.value() as i64))
+}
+
+#[derive(Clone, Copy)]
+pub enum Sequence {
+    Pool,
+    Grant,
+    Usage,
+    Recharge,
+    Revision,
+}
+
+impl Sequence {
+    fn name(self) -> &'static std::ffi::CStr {
+        match self {
+            Sequence::Pool => c"pool_id_seq",
+            Sequence::Grant => c"grant_id_seq",
+            Sequence::Usage => c"usage_id_seq",
+            Sequence::Recharge => c"recharge_id_seq",
+            Sequence::Revision => c"revision_seq",
+        }
+    }
+}
+
+/// Who acts: the application's setting, or the session's user.
+pub fn actor() -> String {
+    crate::settings::actor().unwrap_or_else(|| {
+        // SAFETY: returns a palloc'd C string of the session's user.
+        unsafe {
+            let name = pg_sys::GetUserNameFromId(pg_sys::GetSessionUserId(), true);
+            if name.is_null() {
+                return String::new();
+            }
+            std::ffi::CStr::from_ptr(name).to_string_lossy().into_owned()
+        }
+    })
+}
+
+/// An argument of type numeric as an amount.
+pub fn amount(number: &AnyNumeric) -> Result<Amount, AmountError> {
+    Amount::parse(&number.to_string())
+}
+
+pub fn numeric(amount: Amount) -> AnyNumeric {
+    limit_numeric(Limit::Finite(amount))
+}
+
+pub fn limit_numeric(limit: Limit) -> AnyNumeric {
+    // Every amount prints as a numeric literal.
+    AnyNumeric::try_from(limit.to_string().as_str()).unwrap_or_default()
+}
+
+pub fn timestamp(at: Instant) -> TimestampWithTimeZone {
+    // Only values beyond PostgreSQL's range fail, and instants come from it or are checked against it.
+    TimestampWithTimeZone::try_from(at.micros()).unwrap_or_else(|_| TimestampWithTimeZone::positive_infinity())
+}
+
+pub fn span(interval: Interval) -> Span {
+    Span { months: interval.months(), days: interval.days(), micros: interval.micros() }
+}
+
+/// A text through one of PostgreSQL's input functions.
+fn from_text(
+    input: unsafe fn(pg_sys::FunctionCallInfo) -> pg_sys::Datum,
+    text: &str,
+) -> Option<pg_sys::Datum> {
+    let text = CString::new(text).ok()?;
+    let args = [Some(text.as_ptr().into()), Some(pg_sys::InvalidOid.into()), Some((-1_i32).into())];
+    // SAFETY: every input function takes a C string, a type oid and a typmod, or fewer of these.
+    unsafe { direct_function_call_as_datum(input, &args) }
+}
+
+fn numeric_datum(amount: Amount) -> Option<pg_sys::Datum> {
+    let decimals = amount.decimals();
+    let mantissa = amount.raw() / 10_i128.pow(credit_pools_domain::MAX_SCALE - decimals);
+    match (i64::try_from(mantissa), decimals) {
+        // SAFETY: both return a palloc'd numeric. Without going through a text where it fits.
+        (Ok(whole), 0) => unsafe { Some(pg_sys::Datum::from(pg_sys::int64_to_numeric(whole))) },
+        (Ok(scaled), decimals) => unsafe {
+            Some(pg_sys::Datum::from(pg_sys::int64_div_fast_to_numeric(scaled, decimals as i32)))
+        },
+        _ => from_text(pg_sys::numeric_in, &amount.to_string()),
+    }
+}
+
+fn interval_datum(span: Span) -> Option<pg_sys::Datum> {
+    // SAFETY: a palloc'd interval in PostgreSQL's own layout.
+    unsafe {
+        let interval = pg_sys::palloc0(size_of::<pg_sys::Interval>()).cast::<pg_sys::Interval>();
+        (*interval).month = span.months;
+        (*interval).day = span.days;
+        (*interval).time = span.micros;
+        Some(pg_sys::Datum::from(interval))
+    }
+}
+
+/// A text as an instant; what is none is PostgreSQL's own error (22007).
+pub fn parse_timestamp(text: &str) -> TimestampWithTimeZone {
+    let datum = from_text(pg_sys::timestamptz_in, text);
+    timestamp(datum.map_or(Instant::INFINITY, |datum| Instant::from_micros(datum.value() as i64)))
+}
+
+/// A text as an interval; what is none is PostgreSQL's own error (22007).
+pub fn parse_interval(text: &str) -> Interval {
+    // SAFETY: interval_in returns an interval.
+    from_text(pg_sys::interval_in, text)
+        .and_then(|datum| unsafe { Interval::from_datum(datum, false) })
+        .unwrap_or_else(|| Interval::from_micros(0))
+}

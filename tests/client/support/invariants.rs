@@ -1,0 +1,129 @@
+use crate::Session;
+
+/// Queries that give a row per broken rule. Run after `run_maintenance`, when all that is due is booked.
+const RULES: &[(&str, &str)] = &[
+    (
+        "ledger: seq counts from 1 without gaps, each row goes on from the row before, recorded_at never runs back",
+        "SELECT * FROM (
+           SELECT pool_id, seq, entry_type, amount, balance_before, balance_after, recorded_at,
+                  row_number() OVER w AS place,
+                  lag(balance_after) OVER w AS last_after,
+                  lag(recorded_at) OVER w AS last_recorded
+           FROM credit_pools.ledger WINDOW w AS (PARTITION BY pool_id ORDER BY seq)) l
+         WHERE seq <> place OR balance_before <> coalesce(last_after, 0)
+            OR balance_after <> balance_before + amount OR recorded_at < last_recorded",
+    ),
+    (
+        "ledger: the first row of a pool, and only that, is its opening",
+        "SELECT pool_id, seq, entry_type FROM credit_pools.ledger WHERE (seq = 1) <> (entry_type = 'open')",
+    ),
+    (
+        "ledger: the sum of amounts is the pool's balance",
+        "SELECT p.pool_id, p.balance, l.total, l.entries FROM credit_pools.pools p
+         LEFT JOIN (SELECT pool_id, sum(amount) AS total, count(*) AS entries FROM credit_pools.ledger GROUP BY pool_id) l USING (pool_id)
+         WHERE p.balance IS DISTINCT FROM l.total",
+    ),
+    (
+        "ledger: every row has a hash",
+        "SELECT pool_id, seq FROM credit_pools.ledger WHERE entry_hash IS NULL",
+    ),
+    (
+        "pools: balance is what active grants hold less debt",
+        "SELECT p.pool_id, p.balance, p.debt, g.available FROM credit_pools.pools p
+         LEFT JOIN (SELECT pool_id, sum(available) AS available FROM credit_pools.grants GROUP BY pool_id) g USING (pool_id)
+         WHERE p.balance <> coalesce(g.available, 0) - p.debt OR p.debt < 0",
+    ),
+    (
+        "pools: granted, consumed, expired, voided, held and debt add up to the balance",
+        "SELECT pool_id, balance, granted, consumed, expired, voided, held, debt FROM credit_pools.pools
+         WHERE balance <> granted - consumed - expired - voided - held - debt",
+    ),
+    (
+        "grants: parts are never negative and never more than the whole",
+        "SELECT grant_id, amount, remaining, available, held, consumed, expired, voided, status FROM credit_pools.grants
+         WHERE least(remaining, available, held, consumed, expired, voided) < 0
+            OR amount <= 0
+            OR remaining <> amount - consumed - expired - voided
+            OR held > remaining OR available > remaining - held
+            OR (available > 0 AND status <> 'active') OR (status = 'active' AND remaining <= 0)",
+    ),
+    (
+        "grants: what the ledger says of a grant is what it holds",
+        "SELECT g.grant_id, g.available, g.held, g.consumed, g.expired, l.* FROM credit_pools.grants g
+         CROSS JOIN LATERAL (
+           SELECT coalesce(sum(amount), 0) AS effect,
+                  coalesce(-sum(amount) FILTER (WHERE entry_type IN ('consume', 'debt_settle')), 0) AS consumed,
+                  coalesce(-sum(amount) FILTER (WHERE entry_type = 'expire'), 0) AS expired,
+                  coalesce(bool_or(entry_type = 'grant'), false) AS begun
+           FROM credit_pools.ledger
+           WHERE pool_id = g.pool_id AND grant_id = g.grant_id AND NOT (entry_type = 'debt_settle' AND amount > 0)) l
+         WHERE g.consumed <> l.consumed OR g.available <> l.effect OR (l.begun AND g.expired <> l.expired)",
+    ),
+    (
+        "usage: what events cost is what the ledger took",
+        "SELECT * FROM (
+           SELECT pool_id, coalesce(u.credits, 0) AS events, coalesce(l.credits, 0) AS ledger FROM
+             (SELECT pool_id, sum(credits) AS credits FROM credit_pools.usage_events GROUP BY pool_id) u
+             FULL JOIN (SELECT pool_id, -sum(amount) AS credits FROM credit_pools.ledger
+                        WHERE entry_type IN ('consume', 'debt') GROUP BY pool_id) l USING (pool_id)) x
+         WHERE events <> ledger",
+    ),
+    (
+        "pools: the balance is at or above the floor",
+        "SELECT p.pool_id, p.balance, p.overdraft_limit FROM credit_pools.pools p
+         WHERE p.balance < -p.overdraft_limit",
+    ),
+    (
+        "recharges: at most one in flight per pool",
+        "SELECT pool_id, count(*) FROM credit_pools.recharges WHERE status IN ('pending', 'processing')
+         GROUP BY pool_id HAVING count(*) > 1",
+    ),
+    (
+        "recharges: a succeeded one has exactly its grant",
+        "SELECT r.recharge_id, r.status, r.amount, r.grant_id, g.amount AS granted FROM credit_pools.recharges r
+         LEFT JOIN credit_pools.grants g ON g.grant_id = r.grant_id
+         WHERE (r.status = 'succeeded') <> (r.grant_id IS NOT NULL)
+            OR (r.status = 'succeeded' AND (g.recharge_id IS DISTINCT FROM r.recharge_id OR g.amount IS DISTINCT FROM r.amount OR g.pool_id <> r.pool_id))",
+    ),
+];
+
+/// The broken rules, each with its first rows. `limits_lowered`: the test set overdraft limits below a debt.
+pub fn broken_invariants(session: &mut Session, limits_lowered: bool) -> Vec<String> {
+    let mut broken = Vec::new();
+    session.rows("SELECT * FROM credit_pools.run_maintenance()");
+    for (rule, query) in RULES {
+        if limits_lowered && rule.contains("floor") {
+            continue;
+        }
+        let rows = session.rows(&format!("SELECT * FROM ({query}) broken LIMIT 3"));
+        if !rows.is_empty() {
+            broken.push(format!("{rule}: {rows:#?}"));
+        }
+    }
+    broken
+}
+
+pub fn check_invariants(session: &mut Session) {
+    let broken = broken_invariants(session, false);
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
+}
+
+/// One line per base table of the schema: name, number of rows and a hash of them all. Two equal digests = nothing changed.
+pub fn digest(session: &mut Session) -> Vec<String> {
+    let tables = session.rows(
+        "SELECT c.oid::regclass::text AS name FROM pg_class c
+         WHERE c.relnamespace = 'credit_pools'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition ORDER BY 1",
+    );
+    let parts: Vec<String> = tables
+        .iter()
+        .map(|table| {
+            let name = table.get("name");
+            format!(
+                "SELECT '{name} ' || count(*) || ' ' || coalesce(md5(string_agg(r, '' ORDER BY r)), '') AS line
+                 FROM (SELECT md5(t::text) AS r FROM {name} t) x"
+            )
+        })
+        .collect();
+    assert!(!parts.is_empty(), "the schema has tables");
+    session.rows(&parts.join(" UNION ALL ")).iter().map(|row| row.get("line").to_owned()).collect()
+}

@@ -1,0 +1,83 @@
+-- Who may do what (contract section 9): nothing is granted to PUBLIC; what writes is SECURITY DEFINER with a fixed search_path.
+\getenv abs_srcdir PG_ABS_SRCDIR
+\set helpers :abs_srcdir '/include/helpers.sql'
+\i :helpers
+-- No function of the schema can be executed by PUBLIC.
+SELECT p.oid::regprocedure AS executable_by_public FROM pg_proc p
+ WHERE p.pronamespace = 'credit_pools'::regnamespace AND (p.proacl IS NULL OR EXISTS (SELECT FROM aclexplode(p.proacl) a WHERE a.grantee = 0)) ORDER BY 1;
+-- No table, view or sequence has a privilege for PUBLIC, and neither has the schema.
+SELECT c.relname AS open_to_public FROM pg_class c WHERE c.relnamespace = 'credit_pools'::regnamespace AND EXISTS (SELECT FROM aclexplode(c.relacl) a WHERE a.grantee = 0) ORDER BY 1;
+SELECT nspname AS open_to_public FROM pg_namespace n WHERE nspname = 'credit_pools' AND EXISTS (SELECT FROM aclexplode(n.nspacl) a WHERE a.grantee = 0);
+SELECT t.typname AS open_to_public FROM pg_type t WHERE t.typnamespace = 'credit_pools'::regnamespace AND t.typtype IN ('e', 'd') AND EXISTS (SELECT FROM aclexplode(t.typacl) a WHERE a.grantee = 0) ORDER BY 1;
+-- Every function has the search_path pg_catalog, pg_temp, and nothing else in it.
+SELECT p.oid::regprocedure AS function, p.proconfig FROM pg_proc p
+ WHERE p.pronamespace = 'credit_pools'::regnamespace AND NOT coalesce(p.proconfig @> ARRAY['search_path=pg_catalog, pg_temp'], false) ORDER BY 1;
+-- Every function that an application calls is SECURITY DEFINER.
+SELECT p.oid::regprocedure AS not_security_definer FROM pg_proc p
+ WHERE p.pronamespace = 'credit_pools'::regnamespace AND NOT p.prosecdef AND p.prorettype <> 'trigger'::regtype
+   AND p.proname IN ('define_credit_type', 'archive_credit_type', 'define_feature', 'define_plan', 'define_plan_credits', 'define_rate', 'apply_catalog', 'provision_subscription', 'grant_credits',
+     'confirm_grant_payment', 'report_usage', 'open_pool', 'set_pool', 'consume_credits', 'void_grant', 'run_maintenance', 'set_auto_recharge', 'claim_recharges', 'complete_recharge', 'fail_recharge', 'reset_auto_recharge') ORDER BY 1;
+-- They exist, each once.
+SELECT count(*) AS functions, count(DISTINCT p.proname) AS names FROM pg_proc p
+ WHERE p.pronamespace = 'credit_pools'::regnamespace
+   AND p.proname IN ('clock', 'define_credit_type', 'archive_credit_type', 'define_feature', 'define_plan', 'define_plan_credits', 'define_rate', 'apply_catalog', 'provision_subscription', 'grant_credits',
+     'confirm_grant_payment', 'report_usage', 'open_pool', 'set_pool', 'consume_credits', 'void_grant', 'run_maintenance', 'set_auto_recharge', 'claim_recharges', 'complete_recharge', 'fail_recharge', 'reset_auto_recharge');
+-- A function that is strict would answer a NULL argument with silence instead of an error.
+SELECT p.oid::regprocedure AS strict FROM pg_proc p WHERE p.pronamespace = 'credit_pools'::regnamespace AND p.proisstrict AND p.pronargs > 0 ORDER BY 1;
+
+-- A plain role, even one that may use the schema, can do nothing.
+SELECT FROM credit_pools.define_credit_type(credit_type_id => 'credits', scale => 0);
+SELECT FROM credit_pools.open_pool(customer_id => 'acme', credit_type_id => 'credits');
+CREATE ROLE regress_credit_pools_plain;
+GRANT USAGE ON SCHEMA public TO regress_credit_pools_plain;
+SET ROLE regress_credit_pools_plain;
+SELECT sqlstate, message, world FROM expect_error($$SELECT * FROM credit_pools.consume_credits(customer_id => 'acme', credit_type_id => 'credits', amount => 1)$$);
+SELECT sqlstate, message, world FROM expect_error($$SELECT * FROM credit_pools.pools$$);
+RESET ROLE;
+GRANT USAGE ON SCHEMA credit_pools TO regress_credit_pools_plain;
+SET ROLE regress_credit_pools_plain;
+SELECT n, e.sqlstate, e.message, e.world FROM (VALUES
+    (1, $$SELECT * FROM credit_pools.consume_credits(customer_id => 'acme', credit_type_id => 'credits', amount => 1)$$),
+    (2, $$SELECT * FROM credit_pools.grant_credits(customer_id => 'acme', credit_type_id => 'credits', amount => 1)$$),
+    (3, $$SELECT * FROM credit_pools.define_plan(plan_id => 'mine')$$),
+    (4, $$SELECT * FROM credit_pools.run_maintenance()$$),
+    (5, $$SELECT * FROM credit_pools.pools$$),
+    (6, $$SELECT * FROM credit_pools.ledger$$),
+    (7, $$SELECT * FROM credit_pools.pool$$),
+    (8, $$UPDATE credit_pools.pool SET status = status$$),
+    (9, $$INSERT INTO credit_pools.ledger_entry DEFAULT VALUES$$),
+    (10, $$SELECT credit_pools.clock()$$)
+  ) s (n, statement), LATERAL expect_error(statement) e ORDER BY n;
+-- The test clock is for superusers.
+SET credit_pools.test_clock = '2026-03-01 00:00+00';
+RESET ROLE;
+-- All relations of the schema, asked directly: no privilege of any kind.
+SELECT c.relname FROM pg_class c WHERE c.relnamespace = 'credit_pools'::regnamespace AND c.relkind IN ('r', 'v')
+   AND has_table_privilege('regress_credit_pools_plain', c.oid, 'SELECT, INSERT, UPDATE, DELETE, TRUNCATE, REFERENCES, TRIGGER') ORDER BY 1;
+SELECT c.relname FROM pg_class c WHERE c.relnamespace = 'credit_pools'::regnamespace AND c.relkind = 'S' AND has_sequence_privilege('regress_credit_pools_plain', c.oid, 'USAGE, SELECT, UPDATE') ORDER BY 1;
+SELECT p.oid::regprocedure FROM pg_proc p WHERE p.pronamespace = 'credit_pools'::regnamespace AND has_function_privilege('regress_credit_pools_plain', p.oid, 'EXECUTE') ORDER BY 1;
+
+-- A role that may execute one function gets that work done without any right on a table; and objects of its own that are named like those of the
+-- extension or of the system change nothing.
+GRANT EXECUTE ON FUNCTION credit_pools.consume_credits, credit_pools.grant_credits TO regress_credit_pools_plain;
+CREATE SCHEMA trap AUTHORIZATION regress_credit_pools_plain;
+SET ROLE regress_credit_pools_plain;
+CREATE TABLE trap.pool (customer_id text);
+CREATE FUNCTION trap.now() RETURNS timestamptz LANGUAGE plpgsql AS $$BEGIN RAISE EXCEPTION 'trapped'; END$$;
+CREATE FUNCTION trap.lower(text) RETURNS text LANGUAGE plpgsql AS $$BEGIN RAISE EXCEPTION 'trapped'; END$$;
+CREATE FUNCTION trap.minus(numeric, numeric) RETURNS numeric LANGUAGE plpgsql AS $$BEGIN RAISE EXCEPTION 'trapped'; END$$;
+CREATE OPERATOR trap.- (LEFTARG = numeric, RIGHTARG = numeric, FUNCTION = trap.minus);
+CREATE FUNCTION trap.eq(text, text) RETURNS boolean LANGUAGE plpgsql AS $$BEGIN RAISE EXCEPTION 'trapped'; END$$;
+CREATE OPERATOR trap.= (LEFTARG = text, RIGHTARG = text, FUNCTION = trap.eq);
+SET search_path = trap, pg_catalog, public;
+SELECT amount OPERATOR(pg_catalog.=) 10 AS granted, balance FROM credit_pools.grant_credits(customer_id => 'acme', credit_type_id => 'credits', amount => 10);
+SELECT credits_consumed, balance FROM credit_pools.consume_credits(customer_id => 'acme', credit_type_id => 'credits', amount => 3);
+RESET search_path;
+RESET ROLE;
+-- The ledger tells who did it: the session's user, not the owner whose rights the function has.
+SELECT seq, entry_type, amount, actor = session_user AS by_the_session_user FROM credit_pools.ledger WHERE customer_id = 'acme' ORDER BY seq;
+
+DROP SCHEMA trap CASCADE;
+DROP OWNED BY regress_credit_pools_plain;
+DROP ROLE regress_credit_pools_plain;
+SELECT * FROM ledger_problems();
