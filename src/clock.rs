@@ -24,8 +24,7 @@ fn test_instant() -> Option<Instant> {
 /// For reads: the start of the statement.
 pub fn statement_start() -> Instant {
     // SAFETY: reads a variable of the backend.
-    test_instant()
-        .unwrap_or_else(|| Instant::from_micros(unsafe { pg_sys::GetCurrentStatementStartTimestamp() }))
+    test_instant().unwrap_or_else(|| Instant::from_micros(unsafe { pg_sys::GetCurrentStatementStartTimestamp() }))
 }
 
 /// For writes: this very instant. To be taken after the pool is locked.

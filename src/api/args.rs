@@ -128,7 +128,11 @@ fn any_amount(argument: &str, value: &AnyNumeric) -> Result<Amount> {
 
 pub fn positive(argument: &str, value: &Option<AnyNumeric>) -> Result<Amount> {
     let amount = any_amount(argument, required(argument, value.as_ref())?)?;
-    if amount.is_positive() { Ok(amount) } else { Err(Error::argument(argument, format!("{argument} must be above zero"))) }
+    if amount.is_positive() {
+        Ok(amount)
+    } else {
+        Err(Error::argument(argument, format!("{argument} must be above zero")))
+    }
 }
 
 pub fn optional_positive(argument: &str, value: &Option<AnyNumeric>) -> Result<Option<Amount>> {
@@ -177,16 +181,20 @@ pub fn finite_instant(argument: &str, value: Option<TimestampWithTimeZone>) -> R
 
 pub fn positive_span(argument: &str, value: Option<Interval>) -> Result<Option<Span>> {
     let Some(interval) = value else { return Ok(None) };
-    spi::span(interval).check_positive().map(Some).map_err(|_| {
-        Error::argument(argument, format!("{argument} must be a positive interval, without mixed signs"))
-    })
+    spi::span(interval)
+        .check_positive()
+        .map(Some)
+        .map_err(|_| Error::argument(argument, format!("{argument} must be a positive interval, without mixed signs")))
 }
 
 pub fn on_insufficient(value: Option<&str>) -> Result<OnInsufficient> {
     match value.unwrap_or("reject") {
         "reject" => Ok(OnInsufficient::Reject),
         "cap" => Ok(OnInsufficient::Cap),
-        other => Err(Error::argument("on_insufficient", "on_insufficient must be reject or cap").with("on_insufficient", other)),
+        other => {
+            Err(Error::argument("on_insufficient", "on_insufficient must be reject or cap")
+                .with("on_insufficient", other))
+        }
     }
 }
 
@@ -194,7 +202,8 @@ pub fn on_insufficient(value: Option<&str>) -> Result<OnInsufficient> {
 pub fn price<'a>(amount: Option<Amount>, currency: Option<&'a str>) -> Result<Option<&'a str>> {
     match (amount, currency) {
         (_, Some(code)) if !currency_is_well_formed(code) => {
-            Err(Error::argument("price_currency", "price_currency must be an ISO 4217 code, such as EUR").with("price_currency", code))
+            Err(Error::argument("price_currency", "price_currency must be an ISO 4217 code, such as EUR")
+                .with("price_currency", code))
         }
         (Some(_), None) => Err(Error::argument("price_currency", "a price needs its price_currency")),
         (_, code) => Ok(code),

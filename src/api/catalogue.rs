@@ -183,12 +183,7 @@ fn define_rate(
     effective_at: default!(Option<TimestampWithTimeZone>, "NULL"),
 ) -> TableIterator<
     'static,
-    (
-        name!(feature_id, String),
-        name!(plan_id, Option<String>),
-        name!(credit_type_id, String),
-        name!(changed, bool),
-    ),
+    (name!(feature_id, String), name!(plan_id, Option<String>), name!(credit_type_id, String), name!(changed, bool)),
 > {
     let changed = call(|| {
         catalogue::define_rate(

@@ -103,7 +103,9 @@ fn unpaid(payment_state: &str) -> Result<bool> {
     match payment_state {
         "paid" => Ok(false),
         "pending" => Ok(true),
-        other => Err(Error::argument("payment_state", "payment_state must be paid or pending").with("payment_state", other)),
+        other => {
+            Err(Error::argument("payment_state", "payment_state must be paid or pending").with("payment_state", other))
+        }
     }
 }
 
@@ -111,7 +113,10 @@ fn unpaid(payment_state: &str) -> Result<bool> {
 fn features(ids: Option<Vec<Option<String>>>) -> Result<Option<Vec<String>>> {
     let Some(ids) = ids else { return Ok(None) };
     if ids.is_empty() || ids.len() > MAX_FEATURES {
-        return Err(Error::argument("feature_ids", format!("feature_ids must name 1 to {MAX_FEATURES} features, or be NULL")));
+        return Err(Error::argument(
+            "feature_ids",
+            format!("feature_ids must name 1 to {MAX_FEATURES} features, or be NULL"),
+        ));
     }
     let mut features = Vec::with_capacity(ids.len());
     for id in &ids {
@@ -126,7 +131,13 @@ fn features(ids: Option<Vec<Option<String>>>) -> Result<Option<Vec<String>>> {
     Ok(Some(features))
 }
 
-type GrantRow = TableIterator<
+#[pg_extern(security_definer)]
+#[search_path(pg_catalog, pg_temp)]
+fn confirm_grant_payment(
+    customer_id: default!(Option<&str>, "NULL"),
+    grant_id: default!(Option<i64>, "NULL"),
+    payment_reference: default!(Option<&str>, "NULL"),
+) -> TableIterator<
     'static,
     (
         name!(grant_id, i64),
@@ -136,15 +147,7 @@ type GrantRow = TableIterator<
         name!(status, String),
         name!(balance, AnyNumeric),
     ),
->;
-
-#[pg_extern(security_definer)]
-#[search_path(pg_catalog, pg_temp)]
-fn confirm_grant_payment(
-    customer_id: default!(Option<&str>, "NULL"),
-    grant_id: default!(Option<i64>, "NULL"),
-    payment_reference: default!(Option<&str>, "NULL"),
-) -> GrantRow {
+> {
     let outcome = call(|| {
         granting::confirm_payment(
             args::id("customer_id", customer_id)?,

@@ -8,6 +8,7 @@ use crate::engine::administration::{self, Outcome};
 use crate::error::Error;
 use crate::store::spi;
 
+/// The row of the functions below, which must spell it out for their SQL declaration.
 type PoolRow = TableIterator<
     'static,
     (
@@ -41,7 +42,18 @@ fn open_pool(
     resource_id: default!(Option<&str>, "NULL"),
     overdraft_limit: default!(Option<AnyNumeric>, "NULL"),
     metadata: default!(Option<JsonText>, "NULL"),
-) -> PoolRow {
+) -> TableIterator<
+    'static,
+    (
+        name!(pool_id, i64),
+        name!(customer_id, String),
+        name!(resource_id, Option<String>),
+        name!(credit_type_id, String),
+        name!(balance, AnyNumeric),
+        name!(overdraft_limit, AnyNumeric),
+        name!(status, String),
+    ),
+> {
     let outcome = call(|| {
         administration::open_pool(
             args::id("customer_id", customer_id)?,
@@ -63,7 +75,18 @@ fn set_pool(
     overdraft_limit: default!(Option<AnyNumeric>, "NULL"),
     status: default!(Option<&str>, "NULL"),
     metadata: default!(Option<JsonText>, "NULL"),
-) -> PoolRow {
+) -> TableIterator<
+    'static,
+    (
+        name!(pool_id, i64),
+        name!(customer_id, String),
+        name!(resource_id, Option<String>),
+        name!(credit_type_id, String),
+        name!(balance, AnyNumeric),
+        name!(overdraft_limit, AnyNumeric),
+        name!(status, String),
+    ),
+> {
     let outcome = call(|| {
         let frozen = match status {
             None => None,

@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::store::recharges::Policy;
 use crate::store::spi;
 
+/// The row of the functions below, which must spell it out for their SQL declaration.
 type PolicyRow = TableIterator<
     'static,
     (
@@ -60,7 +61,17 @@ fn set_auto_recharge(
     enabled: default!(Option<bool>, "true"),
     resource_id: default!(Option<&str>, "NULL"),
     backoff: default!(Option<Interval>, "'1 minute'"),
-) -> PolicyRow {
+) -> TableIterator<
+    'static,
+    (
+        name!(customer_id, String),
+        name!(resource_id, Option<String>),
+        name!(credit_type_id, String),
+        name!(enabled, bool),
+        name!(pools_covered, i64),
+        name!(recharges_requested, i64),
+    ),
+> {
     let enabled = enabled.unwrap_or(true);
     let covered = call(|| {
         let price_per_credit = args::optional_not_negative("price_per_credit", &price_per_credit)?;
@@ -137,9 +148,9 @@ fn pause(value: Option<Interval>) -> Result<Span> {
     match value.map(spi::span) {
         None => Ok(Span::default()),
         Some(span) if span == Span::default() => Ok(span),
-        Some(span) => {
-            span.check_positive().map_err(|_| Error::argument("cooldown", "cooldown must not be negative or of mixed signs"))
-        }
+        Some(span) => span
+            .check_positive()
+            .map_err(|_| Error::argument("cooldown", "cooldown must not be negative or of mixed signs")),
     }
 }
 
@@ -147,7 +158,9 @@ fn immediate(settlement: &str) -> Result<bool> {
     match settlement {
         "on_payment" => Ok(false),
         "immediate" => Ok(true),
-        other => Err(Error::argument("settlement", "settlement must be on_payment or immediate").with("settlement", other)),
+        other => {
+            Err(Error::argument("settlement", "settlement must be on_payment or immediate").with("settlement", other))
+        }
     }
 }
 
@@ -157,7 +170,17 @@ fn reset_auto_recharge(
     customer_id: default!(Option<&str>, "NULL"),
     credit_type_id: default!(Option<&str>, "NULL"),
     resource_id: default!(Option<&str>, "NULL"),
-) -> PolicyRow {
+) -> TableIterator<
+    'static,
+    (
+        name!(customer_id, String),
+        name!(resource_id, Option<String>),
+        name!(credit_type_id, String),
+        name!(enabled, bool),
+        name!(pools_covered, i64),
+        name!(recharges_requested, i64),
+    ),
+> {
     let (policy, covered) = call(|| {
         recharging::reset(
             args::id("customer_id", customer_id)?,

@@ -12,9 +12,7 @@ type Untouched<'a> = Option<PgHeapTuple<'a, AllocatedByPostgres>>;
 
 /// AFTER UPDATE of a pool below its recharge threshold.
 #[pg_trigger]
-fn evaluate_recharge<'a>(
-    trigger: &'a PgTrigger<'a>,
-) -> Result<Untouched<'a>, std::convert::Infallible> {
+fn evaluate_recharge<'a>(trigger: &'a PgTrigger<'a>) -> Result<Untouched<'a>, std::convert::Infallible> {
     let pool = trigger.new().and_then(|row| {
         let customer_id = row.get_by_name::<String>("customer_id").ok()??;
         Some((customer_id, row.get_by_name::<i64>("pool_id").ok()??))
@@ -27,9 +25,7 @@ fn evaluate_recharge<'a>(
 
 /// BEFORE UPDATE, DELETE or TRUNCATE of the ledger.
 #[pg_trigger]
-fn refuse_ledger_change<'a>(
-    _trigger: &'a PgTrigger<'a>,
-) -> Result<Untouched<'a>, std::convert::Infallible> {
+fn refuse_ledger_change<'a>(_trigger: &'a PgTrigger<'a>) -> Result<Untouched<'a>, std::convert::Infallible> {
     Error::new(Kind::InsufficientPrivilege, "the ledger is append-only")
         .hint("Correct a booking by another one: void_grant, grant_credits.")
         .raise()

@@ -9,6 +9,7 @@ use crate::engine::usage::{self, Key, Outcome, Request, What};
 use crate::error::{Error, Kind, Result};
 use crate::store::spi;
 
+/// The row of the functions below, which must spell it out for their SQL declaration.
 type UsageRow = TableIterator<
     'static,
     (
@@ -51,7 +52,18 @@ fn report_usage(
     on_insufficient: default!(Option<&str>, "'reject'"),
     update_behavior: default!(Option<&str>, "'delta'"),
     metadata: default!(Option<JsonText>, "NULL"),
-) -> UsageRow {
+) -> TableIterator<
+    'static,
+    (
+        name!(usage_id, i64),
+        name!(pool_id, i64),
+        name!(credit_type_id, String),
+        name!(credits_consumed, AnyNumeric),
+        name!(shortfall, AnyNumeric),
+        name!(balance, AnyNumeric),
+        name!(is_duplicate, bool),
+    ),
+> {
     row(call(|| {
         let customer_id = args::id("customer_id", customer_id)?;
         let key = key(idempotency_key, || {
@@ -103,7 +115,18 @@ fn consume_credits(
     on_insufficient: default!(Option<&str>, "'reject'"),
     dimensions: default!(Option<JsonText>, "NULL"),
     metadata: default!(Option<JsonText>, "NULL"),
-) -> UsageRow {
+) -> TableIterator<
+    'static,
+    (
+        name!(usage_id, i64),
+        name!(pool_id, i64),
+        name!(credit_type_id, String),
+        name!(credits_consumed, AnyNumeric),
+        name!(shortfall, AnyNumeric),
+        name!(balance, AnyNumeric),
+        name!(is_duplicate, bool),
+    ),
+> {
     row(call(|| {
         let customer_id = args::id("customer_id", customer_id)?;
         let key = key(idempotency_key, || {

@@ -52,8 +52,9 @@ fn check_entry(entry: &PlanEntry, scale: u32) -> Result<()> {
     }
     for (argument, span) in [("cadence", entry.cadence), ("expires_after", entry.expires_after)] {
         if let Some(span) = span {
-            span.check_positive()
-                .map_err(|_| Error::argument(argument, format!("{argument} must be a positive interval, without mixed signs")))?;
+            span.check_positive().map_err(|_| {
+                Error::argument(argument, format!("{argument} must be a positive interval, without mixed signs"))
+            })?;
         }
     }
     if entry.cadence.is_some_and(|span| span.nominal_micros() < HOUR) {
@@ -87,10 +88,12 @@ pub fn define_rate(
     effective_at: Option<Instant>,
 ) -> Result<bool> {
     if formula.is_some() {
-        return Err(Error::new(Kind::NotSupported, "rates by formula are not part of this version").with("argument", "formula"));
+        return Err(
+            Error::new(Kind::NotSupported, "rates by formula are not part of this version").with("argument", "formula")
+        );
     }
-    let credits_per_unit = credits_per_unit
-        .ok_or_else(|| Error::argument("credits_per_unit", "credits_per_unit is required"))?;
+    let credits_per_unit =
+        credits_per_unit.ok_or_else(|| Error::argument("credits_per_unit", "credits_per_unit is required"))?;
     if !catalogue::feature_exists(feature_id) {
         return Err(Error::unknown("feature", feature_id));
     }

@@ -1,8 +1,6 @@
 //! A pool while its row is locked: what is due is carried out first, what a call did is written at its end.
 
-use credit_pools_domain::{
-    Amount, Entry, EntryType, Grant, Instant, Limit, MAX_INTEGER_DIGITS, Refusal, Wallet,
-};
+use credit_pools_domain::{Amount, Entry, EntryType, Grant, Instant, Limit, MAX_INTEGER_DIGITS, Refusal, Wallet};
 
 use crate::clock;
 use crate::error::{Error, Kind, Result};
@@ -172,7 +170,8 @@ fn explain(refusal: Refusal, pool: &PoolRow) -> Error {
             insufficient(&describe(pool), Some(pool.pool_id), balance, required, shortfall, floor)
         }
         Refusal::ExceedsGrant { available } => {
-            Error::argument("amount", format!("the grant has only {available} left")).with_number("available", available)
+            Error::argument("amount", format!("the grant has only {available} left"))
+                .with_number("available", available)
         }
         Refusal::GrantClosed { status } => {
             Error::state(format!("the grant is {}", status.as_str())).with("status", status.as_str())

@@ -91,7 +91,8 @@ fn changed(request: &Request, current: Subscription, overrides: &Overrides) -> R
         .with("plan_id", current.plan_id.as_str())
         .hint("Leave subscription_id out to change the plan of the one it has."));
     }
-    let same_json = |wanted: Option<&str>, kept: &Option<String>| wanted.is_none() || json(wanted) == json(kept.as_deref());
+    let same_json =
+        |wanted: Option<&str>, kept: &Option<String>| wanted.is_none() || json(wanted) == json(kept.as_deref());
     let same = request.plan_id == current.plan_id
         && request.starts_at.is_none_or(|at| at == current.starts_at)
         && request.ends_at.is_none_or(|at| at == current.ends_at)

@@ -74,7 +74,8 @@ fn ask(pool: PoolRow, policy: &Policy, attempt: Attempt, window: Window, now: In
         return Ok(());
     }
     let customer_id = pool.customer_id.clone();
-    let recharge = recharges::by_id(&customer_id, recharge_id).ok_or_else(|| Error::unknown("recharge", recharge_id))?;
+    let recharge =
+        recharges::by_id(&customer_id, recharge_id).ok_or_else(|| Error::unknown("recharge", recharge_id))?;
     let mut pool = LockedPool::advanced(pool)?;
     let grant_id = settle(&mut pool, &recharge, None)?;
     recharges::mark_succeeded(&customer_id, recharge_id, grant_id, None, Some(pool.row.wallet.seq), pool.now);
@@ -102,8 +103,7 @@ fn settle(pool: &mut LockedPool, recharge: &Recharge, payment_reference: Option<
     pool.add_grant(grant, false, &terms)?;
     // The trigger passes over an update that changes this column: the recharge's own grant fires nothing.
     pool.row.last_recharge_id = Some(recharge.recharge_id);
-    let note =
-        Note { recharge_id: Some(recharge.recharge_id), reason: Some("auto-recharge"), ..Note::default() };
+    let note = Note { recharge_id: Some(recharge.recharge_id), reason: Some("auto-recharge"), ..Note::default() };
     pool.write(&note);
     Ok(grant_id)
 }

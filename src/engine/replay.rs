@@ -25,12 +25,9 @@ impl Payload {
 }
 
 pub fn conflict(key: &str) -> Error {
-    Error::new(
-        Kind::IdempotencyConflict,
-        format!("idempotency key \"{key}\" was used before with another payload"),
-    )
-    .with("idempotency_key", key)
-    .hint("Repeat the call with the values of the first time, or take a new key for a new call.")
+    Error::new(Kind::IdempotencyConflict, format!("idempotency key \"{key}\" was used before with another payload"))
+        .with("idempotency_key", key)
+        .hint("Repeat the call with the values of the first time, or take a new key for a new call.")
 }
 
 /// Does the call, or returns what it returned the first time (`true`). The key is taken before anything

@@ -224,8 +224,8 @@ fn why_not(request: &Request, feature_id: &str, value: Amount, at: Instant) -> E
         }
         return no_subscription(request, at);
     }
-    let rate = catalogue::rate_at(feature_id, &subscription.plan_id, at)
-        .or_else(|| catalogue::rate_at(feature_id, "", at));
+    let rate =
+        catalogue::rate_at(feature_id, &subscription.plan_id, at).or_else(|| catalogue::rate_at(feature_id, "", at));
     let Some(rate) = rate else {
         return Error::new(
             Kind::NoRate,
@@ -257,11 +257,17 @@ fn no_subscription(request: &Request, at: Instant) -> Error {
     let others: Vec<String> = customers::subscribed_scopes(request.customer_id, at)
         .into_iter()
         .filter(|other| other != request.resource_id)
-        .map(|other| if other.is_empty() { "the global scope (no resource_id)".to_owned() } else { format!("\"{other}\"") })
+        .map(
+            |other| {
+                if other.is_empty() { "the global scope (no resource_id)".to_owned() } else { format!("\"{other}\"") }
+            },
+        )
         .collect();
     let hint = match others.as_slice() {
         [] => "No scope of this customer has one: call provision_subscription first.".to_owned(),
-        names => format!("These scopes of the customer have one: {}. Usage never moves to another scope.", names.join(", ")),
+        names => {
+            format!("These scopes of the customer have one: {}. Usage never moves to another scope.", names.join(", "))
+        }
     };
     Error::new(Kind::NoActiveSubscription, format!("{scope} has no active subscription at that time"))
         .with("customer_id", request.customer_id)

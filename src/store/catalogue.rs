@@ -10,9 +10,8 @@ pub struct CreditType {
 }
 
 pub fn credit_type(credit_type_id: &str) -> Option<CreditType> {
-    static FIND: Statement = Statement::new(
-        "SELECT scale, archived_at IS NOT NULL FROM credit_pools.credit_type WHERE credit_type_id = $1",
-    );
+    static FIND: Statement =
+        Statement::new("SELECT scale, archived_at IS NOT NULL FROM credit_pools.credit_type WHERE credit_type_id = $1");
     FIND.first(&[Arg::Text(credit_type_id)], |row| CreditType {
         scale: row.small_int(1).and_then(|scale| u32::try_from(scale).ok()).unwrap_or_default(),
         archived: row.boolean(2),
@@ -69,8 +68,7 @@ pub fn upsert_credit_type(credit_type_id: &str, values: &CreditTypeValues, now: 
 
 /// Whether any pool of the type exists; its scale is fixed from then on.
 pub fn credit_type_in_use(credit_type_id: &str) -> bool {
-    static FIND: Statement =
-        Statement::new("SELECT 1 FROM credit_pools.pool WHERE credit_type_id = $1 LIMIT 1");
+    static FIND: Statement = Statement::new("SELECT 1 FROM credit_pools.pool WHERE credit_type_id = $1 LIMIT 1");
     FIND.run(&[Arg::Text(credit_type_id)]) > 0
 }
 
@@ -219,9 +217,8 @@ pub fn rate_at(feature_id: &str, plan_id: &str, at: Instant) -> Option<Rate> {
 }
 
 pub fn has_rate(feature_id: &str, plan_id: &str) -> bool {
-    static FIND: Statement = Statement::new(
-        "SELECT 1 FROM credit_pools.rate WHERE feature_id = $1 AND plan_id = $2 LIMIT 1",
-    );
+    static FIND: Statement =
+        Statement::new("SELECT 1 FROM credit_pools.rate WHERE feature_id = $1 AND plan_id = $2 LIMIT 1");
     FIND.run(&[Arg::Text(feature_id), Arg::Text(plan_id)]) > 0
 }
 

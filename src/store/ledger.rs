@@ -98,7 +98,12 @@ macro_rules! unless_key_taken {
 
 const ENTRY_ARGS: usize = 23;
 
-fn entry_args<'a>(pool: &'a PoolRow, row: &'a LedgerRow, actor: &'a str, recorded_at: Instant) -> [Arg<'a>; ENTRY_ARGS] {
+fn entry_args<'a>(
+    pool: &'a PoolRow,
+    row: &'a LedgerRow,
+    actor: &'a str,
+    recorded_at: Instant,
+) -> [Arg<'a>; ENTRY_ARGS] {
     let usage = row.note.usage.as_ref();
     let head = usage.filter(|_| row.head);
     [
@@ -155,7 +160,13 @@ macro_rules! one_grant_usage {
 
 /// The common usage, one draw from one grant, as one statement: ledger row, grant, pool. `false` where the
 /// key is taken; nothing is written then.
-pub fn write_one_grant_usage(pool: &PoolRow, row: &LedgerRow, grant: &Grant, actor: &str, recorded_at: Instant) -> bool {
+pub fn write_one_grant_usage(
+    pool: &PoolRow,
+    row: &LedgerRow,
+    grant: &Grant,
+    actor: &str,
+    recorded_at: Instant,
+) -> bool {
     static PLAIN: Statement = Statement::new(one_grant_usage!(""));
     static KEYED: Statement = Statement::new(one_grant_usage!(unless_key_taken!()));
     let entry = entry_args(pool, row, actor, recorded_at);

@@ -233,15 +233,12 @@ pub fn lock_for_usage(customer_id: &str, resource_id: &str, feature_id: &str, at
           WHERE s.customer_id = $1 AND s.resource_id = $2 AND s.status = 'active'
           FOR NO KEY UPDATE OF p"
     ));
-    LOCK.first(
-        &[Arg::Text(customer_id), Arg::Text(resource_id), Arg::Text(feature_id), Arg::Time(at)],
-        |row| Priced {
-            pool: PoolRow::read(row),
-            revision: row.int(POOL_COLUMNS + 1).unwrap_or_default(),
-            starts_at: row.time(POOL_COLUMNS + 2).unwrap_or(Instant::INFINITY),
-            ends_at: row.time(POOL_COLUMNS + 3).unwrap_or(Instant::INFINITY),
-            rate: row.amount(POOL_COLUMNS + 4).unwrap_or_default(),
-            scale: row.small_int(POOL_COLUMNS + 5).and_then(|scale| u32::try_from(scale).ok()).unwrap_or_default(),
-        },
-    )
+    LOCK.first(&[Arg::Text(customer_id), Arg::Text(resource_id), Arg::Text(feature_id), Arg::Time(at)], |row| Priced {
+        pool: PoolRow::read(row),
+        revision: row.int(POOL_COLUMNS + 1).unwrap_or_default(),
+        starts_at: row.time(POOL_COLUMNS + 2).unwrap_or(Instant::INFINITY),
+        ends_at: row.time(POOL_COLUMNS + 3).unwrap_or(Instant::INFINITY),
+        rate: row.amount(POOL_COLUMNS + 4).unwrap_or_default(),
+        scale: row.small_int(POOL_COLUMNS + 5).and_then(|scale| u32::try_from(scale).ok()).unwrap_or_default(),
+    })
 }

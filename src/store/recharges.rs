@@ -135,14 +135,7 @@ pub fn lock_spending(customer_id: &str, credit_type_id: &str, policy: &str, wind
 }
 
 /// Moves the counter of a window that has one: by a new recharge, or back by one that failed.
-pub fn move_spending(
-    customer_id: &str,
-    credit_type_id: &str,
-    policy: &str,
-    window: Window,
-    price: Amount,
-    count: i64,
-) {
+pub fn move_spending(customer_id: &str, credit_type_id: &str, policy: &str, window: Window, price: Amount, count: i64) {
     static MOVE: Statement = Statement::new(
         "UPDATE credit_pools.recharge_spend SET spent = spent + $6, count = count + $7
          WHERE customer_id = $1 AND credit_type_id = $2 AND policy_resource_id = $3

@@ -335,10 +335,7 @@ pub fn span(interval: Interval) -> Span {
 }
 
 /// A text through one of PostgreSQL's input functions.
-fn from_text(
-    input: unsafe fn(pg_sys::FunctionCallInfo) -> pg_sys::Datum,
-    text: &str,
-) -> Option<pg_sys::Datum> {
+fn from_text(input: unsafe fn(pg_sys::FunctionCallInfo) -> pg_sys::Datum, text: &str) -> Option<pg_sys::Datum> {
     let text = CString::new(text).ok()?;
     let args = [Some(text.as_ptr().into()), Some(pg_sys::InvalidOid.into()), Some((-1_i32).into())];
     // SAFETY: every input function takes a C string, a type oid and a typmod, or fewer of these.

@@ -112,6 +112,12 @@ SELECT world() = :'before' AS unchanged;
 SELECT status FROM credit_pools.provision_subscription(customer_id => 'acme', plan_id => 'studio', resource_id => 'studio-1');
 SELECT credit_type_id, credits_consumed, balance FROM credit_pools.report_usage(customer_id => 'acme', resource_id => 'studio-1', feature_id => 'render', value => 10);
 
+-- Numbers of a document are exact, like any amount: no digit is lost on the way.
+SELECT FROM credit_pools.apply_catalog('{"plans": [{"plan_id": "exact"}], "plan_credits": [{"plan_id": "exact", "credit_type_id": "finest", "amount": 123456789012345678.123456789012345678}]}');
+SELECT FROM credit_pools.provision_subscription(customer_id => 'exact', plan_id => 'exact');
+SELECT FROM credit_pools.provision_subscription(customer_id => 'exact', plan_id => 'exact', resource_id => 'ws', overrides => '{"amounts": {"finest": 0.123456789012345678}}');
+SELECT resource_id, amount FROM credit_pools.grants WHERE customer_id = 'exact' ORDER BY resource_id;
+
 -- Unknown keys are errors, at both levels; and one bad entry leaves nothing of the document behind.
 SELECT n, e.* FROM (VALUES
     (1, $$SELECT * FROM credit_pools.apply_catalog('{"credit_typos": []}')$$),
@@ -125,6 +131,12 @@ SELECT n, e.* FROM (VALUES
     (9, $$SELECT * FROM credit_pools.apply_catalog('[]')$$),
     (10, $$SELECT * FROM credit_pools.apply_catalog('"text"')$$),
     (11, $$SELECT * FROM credit_pools.apply_catalog('null')$$),
-    (12, $$SELECT * FROM credit_pools.apply_catalog(NULL)$$)
+    (12, $$SELECT * FROM credit_pools.apply_catalog(NULL)$$),
+    (13, $$SELECT * FROM credit_pools.apply_catalog('{"plans": [["p", null, null]]}')$$),
+    (14, $$SELECT * FROM credit_pools.apply_catalog('{"plans": [{"plan_id": "p"}], "plan_credits": [{"plan_id": "p", "credit_type_id": "credits", "amount": 1, "cadence": "soon"}]}')$$),
+    (15, $$SELECT * FROM credit_pools.apply_catalog('{"rates": [{"feature_id": "run", "credit_type_id": "credits", "credits_per_unit": 1, "effective_at": "soon"}]}')$$),
+    (16, $$SELECT * FROM credit_pools.apply_catalog('{"plan_credits": [{"plan_id": "basic", "credit_type_id": "credits", "amount": "plenty"}]}')$$),
+    (17, $$SELECT * FROM credit_pools.apply_catalog('{"plan_credits": [{"plan_id": "basic", "credit_type_id": "credits", "amount": 1e400}]}')$$),
+    (18, $$SELECT * FROM credit_pools.apply_catalog('{"credit_types": [{"credit_type_id": "t", "scale": 1e30}]}')$$)
   ) s (n, statement), LATERAL expect_error(statement) e ORDER BY n;
 SELECT * FROM ledger_problems();

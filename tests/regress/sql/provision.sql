@@ -70,6 +70,11 @@ SELECT status FROM credit_pools.provision_subscription(customer_id => 'initech',
 SELECT status FROM credit_pools.provision_subscription(customer_id => 'initech', plan_id => 'pro', resource_id => 'big', overrides => '{"amounts": {"credits/default": 1000}}');
 SELECT status FROM credit_pools.provision_subscription(customer_id => 'initech', plan_id => 'basic', resource_id => 'small', overrides => '{"amounts": {"credits": 5}}');
 SELECT resource, type, amount, status FROM grants_of('initech');
+-- A change of plan keeps the quantities: seven seats are seven seats under the new plan, too.
+SELECT FROM credit_pools.define_plan(plan_id => 'seats-pro');
+SELECT FROM credit_pools.define_plan_credits(plan_id => 'seats-pro', credit_type_id => 'credits', amount => 20, quantity_feature_id => 'seat', overdraft_limit => 25);
+SELECT plan_id, status, is_duplicate FROM credit_pools.provision_subscription(customer_id => 'initech', plan_id => 'seats-pro', resource_id => 'team');
+SELECT resource, type, amount, status FROM grants_of('initech', 'team');
 SELECT * FROM pools_of('initech');
 
 -- Time: months are counted from the original anchor, so a start on the 31st gives 28 February and then 31 March. The current period's credits are granted.

@@ -67,6 +67,14 @@ SET credit_pools.test_clock = '2026-03-25 00:00+00';
 SELECT credit_type_id, credits_consumed, balance FROM credit_pools.report_usage(customer_id => 'acme', resource_id => 'ws', feature_id => 'token', value => 1);
 SELECT credit_type_id, credits_consumed FROM credit_pools.report_usage(customer_id => 'acme', resource_id => 'ws', feature_id => 'token', value => 100, occurred_at => '2026-03-24 00:00+00');
 
+-- A version says what counts from its instant on, also where it repeats the price before it: what is put in between does not change it.
+SELECT FROM credit_pools.define_feature(feature_id => 'page');
+SELECT changed FROM credit_pools.define_rate(feature_id => 'page', credit_type_id => 'credits', credits_per_unit => 1, plan_id => 'basic');
+SELECT changed FROM credit_pools.define_rate(feature_id => 'page', credit_type_id => 'credits', credits_per_unit => 1, plan_id => 'basic', effective_at => '2026-03-24 00:00+00');
+SELECT changed FROM credit_pools.define_rate(feature_id => 'page', credit_type_id => 'credits', credits_per_unit => 2, plan_id => 'basic', effective_at => '2026-03-22 00:00+00');
+SELECT t, credits_consumed FROM (VALUES (timestamptz '2026-03-21 00:00+00'), ('2026-03-23 00:00+00'), ('2026-03-24 00:00+00')) v (t),
+    LATERAL credit_pools.report_usage(customer_id => 'acme', resource_id => 'ws', feature_id => 'page', value => 1, occurred_at => t) ORDER BY t;
+
 -- Each usage event shows the rate it was priced by.
 SELECT * FROM usage_of('acme');
 SELECT * FROM pools_of('acme');
