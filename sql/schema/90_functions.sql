@@ -1,4 +1,38 @@
--- Nothing for PUBLIC. EXECUTE on a new function belongs to PUBLIC until it is revoked.
+-- What psql's \df+ says, and who may call: nobody until the owner grants it.
+COMMENT ON FUNCTION credit_pools.clock IS 'The instant that reads take for now: the start of the statement, or credit_pools.test_clock';
+
+COMMENT ON FUNCTION credit_pools.define_credit_type IS 'Makes or changes a credit type. scale: decimal places, 0 to 18, default 6, fixed once a pool exists. NULL keeps a value. Errors 22023, PC005.';
+COMMENT ON FUNCTION credit_pools.archive_credit_type IS 'No new grants of the type from now on (PC005); its pools stay usable';
+COMMENT ON FUNCTION credit_pools.define_feature IS 'Makes or changes a feature. NULL keeps a value.';
+COMMENT ON FUNCTION credit_pools.define_plan IS 'Makes or changes a plan. NULL keeps a value.';
+COMMENT ON FUNCTION credit_pools.define_plan_credits IS 'What a plan grants of a credit type per cadence (NULL = once). Replaces the entry. Grants that were made stay. Errors 22023, PC002.';
+COMMENT ON FUNCTION credit_pools.define_rate IS 'A version of a feature''s price in credits per unit; plan_id NULL = for every plan. Without effective_at the first version counts always, later ones from now. Errors 22023, PC002; formula: 0A000 in this version.';
+COMMENT ON FUNCTION credit_pools.apply_catalog IS 'The whole catalogue from one document with arrays credit_types, features, plans, plan_credits, rates, whose objects have the arguments of the define functions. Unknown keys: 22023.';
+
+COMMENT ON FUNCTION credit_pools.provision_subscription IS 'Subscribes a scope (resource_id NULL = the global one) to a plan: makes customer, resource and pools, grants the current period''s credits. Another plan on the scope changes its plan. Locks the scope, then its pools by id. Errors PC002, PC004, PC005, 22023.';
+COMMENT ON FUNCTION credit_pools.grant_credits IS 'Adds credits to exactly one pool. category paid, promotional or recurring; priority 0 (first) to 100; payment_state paid or pending. Locks that pool only. Errors PC002, PC004, PC005, 22023.';
+COMMENT ON FUNCTION credit_pools.confirm_grant_payment IS 'A grant made with payment_state pending counts from now on; twice = the same success. Errors PC002, PC005.';
+COMMENT ON FUNCTION credit_pools.report_usage IS 'Charges value x rate of a feature to exactly one pool, in this transaction: ROLLBACK is the refund. on_insufficient reject or cap. Locks that pool only. Errors PC001 to PC006, 22023.';
+COMMENT ON FUNCTION credit_pools.consume_credits IS 'Charges plain credits to exactly one pool; needs no subscription. Otherwise as report_usage. Errors PC001, PC002, PC004, PC005, 22023.';
+COMMENT ON FUNCTION credit_pools.void_grant IS 'Takes back what is neither consumed nor held of a grant, or an amount of it; nothing left = success. Errors PC002, PC004, 22023.';
+
+COMMENT ON FUNCTION credit_pools.open_pool IS 'Opens a pool without a subscription, and customer and resource with it; one that is there stays. Errors PC002, PC005, 22023.';
+COMMENT ON FUNCTION credit_pools.set_pool IS 'Changes overdraft_limit (Infinity = none), status (active, frozen) or metadata of a pool; NULL leaves a value. Errors PC002, 22023.';
+COMMENT ON FUNCTION credit_pools.run_maintenance IS 'Books what is due by now: starts of scheduled grants, expiry. At most max_pools pools; passes over locked ones, so that several sessions may run it. Locks are held to the end of the transaction.';
+
+COMMENT ON FUNCTION credit_pools.set_auto_recharge IS 'Sets the auto-recharge policy of all pools of a customer and credit type, or of one resource''s pool, and evaluates them. Locks those pools by id. Errors PC002, 22023.';
+COMMENT ON FUNCTION credit_pools.reset_auto_recharge IS 'Closes the breakers of the pools that a policy covers and evaluates them. Errors PC002, 22023.';
+COMMENT ON FUNCTION credit_pools.claim_recharges IS 'Hands pending recharges to one payment worker each, for the time of the lease (SKIP LOCKED). The one call over customers besides run_maintenance.';
+COMMENT ON FUNCTION credit_pools.complete_recharge IS 'The payment succeeded: makes the grant, once, also after the lease. Errors PC002, PC004, PC005.';
+COMMENT ON FUNCTION credit_pools.fail_recharge IS 'The payment failed: tried again after a pause that doubles; after max_failures, or at once when permanent, the pool''s breaker opens. Errors PC002, PC005.';
+
+COMMENT ON FUNCTION credit_pools.pool_now IS 'Internal, for the view pools: the figures of a pool as of this instant';
+COMMENT ON FUNCTION credit_pools.grants_now IS 'Internal, for the view grants: the grants of a pool as of this instant';
+COMMENT ON FUNCTION credit_pools.evaluate_recharge IS 'Internal: trigger on pool';
+COMMENT ON FUNCTION credit_pools.refuse_ledger_change IS 'Internal: trigger on ledger_entry';
+ALTER FUNCTION credit_pools.evaluate_recharge() SET search_path TO pg_catalog, pg_temp;
+
+-- EXECUTE on a new function belongs to PUBLIC until it is revoked.
 REVOKE ALL ON SCHEMA credit_pools FROM PUBLIC;
 REVOKE ALL ON ALL TABLES IN SCHEMA credit_pools FROM PUBLIC;
 REVOKE ALL ON ALL SEQUENCES IN SCHEMA credit_pools FROM PUBLIC;
