@@ -21,7 +21,12 @@ extension_sql_file!("../sql/schema/40_recharge.sql", name = "recharge", requires
 extension_sql_file!(
     "../sql/schema/50_guards.sql",
     name = "guards",
-    requires = ["recharge", api::triggers::evaluate_recharge, api::triggers::refuse_ledger_change]
+    requires = [
+        "recharge",
+        api::triggers::catalogue_changed,
+        api::triggers::evaluate_recharge,
+        api::triggers::refuse_ledger_change
+    ]
 );
 extension_sql_file!(
     "../sql/schema/60_views.sql",
@@ -35,4 +40,5 @@ extension_sql_file!("../sql/schema/90_functions.sql", name = "functions", finali
 #[pg_guard]
 extern "C-unwind" fn _PG_init() {
     settings::register();
+    store::cache::register();
 }

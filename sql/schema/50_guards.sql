@@ -4,13 +4,19 @@ CREATE TRIGGER ledger_entry_append_only
     FOR EACH STATEMENT EXECUTE FUNCTION credit_pools.refuse_ledger_change();
 ALTER TABLE credit_pools.ledger_entry ENABLE ALWAYS TRIGGER ledger_entry_append_only;
 
--- Level, not edge: every change of a pool that is below its threshold is looked at, but for the recharge's
--- own grant and the opening of the breaker. Above the threshold only the comparison is paid. An INSERT,
--- as in a restore, fires nothing.
+-- Level, not edge: every change of a pool is looked at. The function compares the balance with the pool's
+-- threshold before it does anything else; a WHEN clause would be parsed anew for every statement, which costs
+-- more than the call. An INSERT, as in a restore, fires nothing.
 CREATE TRIGGER pool_evaluate_recharge
     AFTER UPDATE ON credit_pools.pool
-    FOR EACH ROW
-    WHEN (NEW.balance < NEW.recharge_threshold AND NEW.status = 'active'
-          AND NEW.last_recharge_id IS NOT DISTINCT FROM OLD.last_recharge_id
-          AND NOT (OLD.breaker_opened_at IS NULL AND NEW.breaker_opened_at IS NOT NULL))
-    EXECUTE FUNCTION credit_pools.evaluate_recharge();
+    FOR EACH ROW EXECUTE FUNCTION credit_pools.evaluate_recharge();
+
+-- Sessions keep rates and credit types in memory; this tells them all, at commit, that these have changed.
+CREATE TRIGGER rate_changed
+    AFTER INSERT OR UPDATE OR DELETE ON credit_pools.rate
+    FOR EACH STATEMENT EXECUTE FUNCTION credit_pools.catalogue_changed();
+CREATE TRIGGER credit_type_changed
+    AFTER INSERT OR UPDATE OR DELETE ON credit_pools.credit_type
+    FOR EACH STATEMENT EXECUTE FUNCTION credit_pools.catalogue_changed();
+ALTER TABLE credit_pools.rate ENABLE ALWAYS TRIGGER rate_changed;
+ALTER TABLE credit_pools.credit_type ENABLE ALWAYS TRIGGER credit_type_changed;

@@ -3,7 +3,7 @@
 
 CREATE VIEW credit_pools.pools AS
 SELECT p.customer_id,
-       NULLIF(p.resource_id, '') AS resource_id,
+       p.resource_id,
        p.credit_type_id,
        p.pool_id,
        p.balance,
@@ -15,15 +15,15 @@ SELECT p.customer_id,
        p.debt,
        p.restricted,
        p.overdraft_limit,
-       p.status,
+       CASE WHEN p.frozen THEN 'frozen' ELSE 'active' END AS status,
        x.expires_at AS next_expiry_at,
        x.amount AS next_expiry_amount,
-       round(p.consumed / NULLIF(p.granted, 0), 4) AS utilization,
+       trim_scale(round(p.consumed / NULLIF(p.granted, 0), 4)) AS utilization,
        p.metadata,
        p.created_at
 FROM credit_pools.pool p
 LEFT JOIN LATERAL (
-    SELECT g.expires_at, sum(g.amount - g.consumed - g.expired - g.voided - g.held) AS amount
+    SELECT g.expires_at, trim_scale(sum(g.amount - g.consumed - g.expired - g.voided - g.held)) AS amount
     FROM credit_pools.pool_grant g
     WHERE g.customer_id = p.customer_id AND g.pool_id = p.pool_id AND g.status = 'active'
       AND g.expires_at < 'infinity'
@@ -33,7 +33,7 @@ LEFT JOIN LATERAL (
 WHERE p.next_transition_at > credit_pools.clock()
 UNION ALL
 SELECT p.customer_id,
-       NULLIF(p.resource_id, ''),
+       p.resource_id,
        p.credit_type_id,
        p.pool_id,
        n.balance,
@@ -45,10 +45,10 @@ SELECT p.customer_id,
        n.debt,
        n.restricted,
        p.overdraft_limit,
-       p.status,
+       CASE WHEN p.frozen THEN 'frozen' ELSE 'active' END AS status,
        n.next_expiry_at,
        n.next_expiry_amount,
-       round(n.consumed / NULLIF(n.granted, 0), 4),
+       trim_scale(round(n.consumed / NULLIF(n.granted, 0), 4)),
        p.metadata,
        p.created_at
 FROM credit_pools.pool p
@@ -57,16 +57,16 @@ WHERE p.next_transition_at <= credit_pools.clock();
 
 CREATE VIEW credit_pools.grants AS
 SELECT s.customer_id,
-       NULLIF(s.resource_id, '') AS resource_id,
+       s.resource_id,
        s.credit_type_id,
        g.grant_id,
        g.pool_id,
        g.category,
        g.priority,
        g.amount,
-       g.amount - s.consumed - s.expired - s.voided AS remaining,
-       CASE WHEN s.status = 'active' THEN g.amount - s.consumed - s.expired - s.voided - s.held ELSE 0 END
-           AS available,
+       trim_scale(g.amount - s.consumed - s.expired - s.voided) AS remaining,
+       CASE WHEN s.status = 'active' THEN trim_scale(g.amount - s.consumed - s.expired - s.voided - s.held)
+            ELSE 0 END AS available,
        s.held,
        s.consumed,
        s.expired,
@@ -104,13 +104,13 @@ JOIN credit_pools.pool_grant g ON g.customer_id = s.customer_id AND g.grant_id =
 
 CREATE VIEW credit_pools.ledger AS
 SELECT e.customer_id,
-       NULLIF(p.resource_id, '') AS resource_id,
+       p.resource_id,
        p.credit_type_id,
        e.pool_id,
        e.seq,
        e.entry_type,
        e.amount,
-       e.balance_after - e.amount AS balance_before,
+       trim_scale(e.balance_after - e.amount) AS balance_before,
        e.balance_after,
        e.grant_id,
        e.usage_id,
@@ -132,7 +132,7 @@ WHERE e.seq > 0;
 
 CREATE VIEW credit_pools.usage_events AS
 SELECT e.customer_id,
-       NULLIF(p.resource_id, '') AS resource_id,
+       p.resource_id,
        p.credit_type_id,
        e.usage_id,
        e.pool_id,
@@ -177,7 +177,7 @@ FROM credit_pools.subscription s
 CROSS JOIN LATERAL (
     SELECT array_agg(p.credit_type_id ORDER BY p.credit_type_id) AS ids
     FROM credit_pools.pool p
-    WHERE p.customer_id = s.customer_id AND p.resource_id = s.resource_id) t;
+    WHERE p.customer_id = s.customer_id AND p.scope_id = s.resource_id) t;
 
 CREATE VIEW credit_pools.recharges AS
 SELECT r.customer_id,
@@ -221,7 +221,7 @@ SELECT r.customer_id,
        r.settlement,
        r.max_failures,
        r.backoff,
-       (SELECT s.spent FROM credit_pools.recharge_spend s
+       (SELECT trim_scale(s.spent) FROM credit_pools.recharge_spend s
         WHERE s.customer_id = r.customer_id AND s.credit_type_id = r.credit_type_id
           AND s.policy_resource_id = r.resource_id
           AND s.period_start <= credit_pools.clock() AND s.period_end > credit_pools.clock()

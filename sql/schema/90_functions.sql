@@ -29,6 +29,7 @@ COMMENT ON FUNCTION credit_pools.fail_recharge IS 'The payment failed: tried aga
 COMMENT ON FUNCTION credit_pools.pool_now IS 'Internal, for the view pools: the figures of a pool as of this instant';
 COMMENT ON FUNCTION credit_pools.grants_now IS 'Internal, for the view grants: the grants of a pool as of this instant';
 COMMENT ON FUNCTION credit_pools.evaluate_recharge IS 'Internal: trigger on pool';
+COMMENT ON FUNCTION credit_pools.catalogue_changed IS 'Internal: trigger on rate and credit_type';
 COMMENT ON FUNCTION credit_pools.refuse_ledger_change IS 'Internal: trigger on ledger_entry';
 ALTER FUNCTION credit_pools.evaluate_recharge() SET search_path TO pg_catalog, pg_temp;
 

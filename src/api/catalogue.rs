@@ -1,6 +1,6 @@
 //! The catalogue's functions, and apply_catalog, which does them all from one document.
 
-use credit_pools_domain::{Amount, Limit, Span};
+use credit_pools_domain::{Amount, Instant, Limit, Span};
 use pgrx::prelude::*;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
@@ -346,14 +346,13 @@ fn apply(text: &str) -> Result<Vec<Applied>> {
         let feature_id = args::id("feature_id", Some(&item.feature_id))?;
         let plan_id = args::optional_id("plan_id", item.plan_id.as_deref())?.unwrap_or_default();
         let per_unit = number("credits_per_unit", item.credits_per_unit)?;
-        let effective_at = item.effective_at.as_deref().map(spi::parse_timestamp);
         let changed = catalogue::define_rate(
             feature_id,
             plan_id,
             args::id("credit_type_id", Some(&item.credit_type_id))?,
             args::optional_not_negative("credits_per_unit", &per_unit)?,
             item.formula.as_deref(),
-            args::finite_instant("effective_at", effective_at)?,
+            instant("effective_at", item.effective_at.as_deref())?,
         )?;
         let id = if plan_id.is_empty() { feature_id.to_owned() } else { format!("{plan_id}/{feature_id}") };
         note("rate", &id, changed);
@@ -367,6 +366,9 @@ fn items<T: for<'de> Deserialize<'de>>(array: &str, values: Vec<Value>) -> Resul
         .into_iter()
         .enumerate()
         .map(|(index, value)| {
+            if !value.is_object() {
+                return Err(Error::argument("catalog", format!("catalog: {array}[{index}] must be an object")));
+            }
             serde_json::from_value(value)
                 .map_err(|error| Error::argument("catalog", format!("catalog: {array}[{index}]: {error}")))
         })
@@ -390,6 +392,20 @@ fn number(argument: &str, value: Option<Value>) -> Result<Option<AnyNumeric>> {
         .map_err(|_| Error::argument(argument, format!("{argument} must be a number")))
 }
 
+/// An interval of a document: ISO 8601 (P1M) or words (1 month).
 fn interval(argument: &str, text: Option<&str>) -> Result<Option<Span>> {
-    args::positive_span(argument, text.map(spi::parse_interval))
+    let Some(text) = text else { return Ok(None) };
+    Span::parse(text).and_then(Span::check_positive).map(Some).map_err(|_| {
+        Error::argument(argument, format!("{argument} must be a positive interval, such as \"1 month\""))
+            .with(argument, text)
+    })
+}
+
+/// An instant of a document, with its offset from UTC.
+fn instant(argument: &str, text: Option<&str>) -> Result<Option<Instant>> {
+    let Some(text) = text else { return Ok(None) };
+    Instant::parse(text).map(Some).map_err(|_| {
+        Error::argument(argument, format!("{argument} must be an instant, such as \"2026-03-01T00:00:00Z\""))
+            .with(argument, text)
+    })
 }

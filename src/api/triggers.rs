@@ -6,21 +6,50 @@ use pgrx::prelude::*;
 use super::call;
 use crate::engine::recharging;
 use crate::error::{Error, Kind};
+use crate::store::cache;
 
 /// The row as a trigger may return it unchanged.
-type Untouched<'a> = Option<PgHeapTuple<'a, AllocatedByPostgres>>;
+type Untouched<'a> = Option<Tuple<'a>>;
 
-/// AFTER UPDATE of a pool below its recharge threshold.
+/// A column of a row; a macro, for the sake of pgrx's bounds on the type.
+macro_rules! column {
+    ($row:expr, $name:literal, $type:ty) => {
+        $row.get_by_name::<$type>($name).ok().flatten()
+    };
+}
+
+/// AFTER UPDATE of a pool: evaluates its recharge where the balance is below its threshold, but for the
+/// recharge's own grant, the opening of the breaker, and a frozen pool.
 #[pg_trigger]
 fn evaluate_recharge<'a>(trigger: &'a PgTrigger<'a>) -> Result<Untouched<'a>, std::convert::Infallible> {
-    let pool = trigger.new().and_then(|row| {
-        let customer_id = row.get_by_name::<String>("customer_id").ok()??;
-        Some((customer_id, row.get_by_name::<i64>("pool_id").ok()??))
-    });
-    if let Some((customer_id, pool_id)) = pool {
+    if let (Some(old), Some(new)) = (trigger.old(), trigger.new())
+        && let Some(threshold) = column!(new, "recharge_threshold", AnyNumeric)
+        && column!(new, "balance", AnyNumeric).is_some_and(|balance| balance < threshold)
+        && column!(new, "frozen", bool) == Some(false)
+        && column!(new, "last_recharge_id", i64) == column!(old, "last_recharge_id", i64)
+        && !opens_breaker(&old, &new)
+        && let Some(customer_id) = column!(new, "customer_id", String)
+        && let Some(pool_id) = column!(new, "pool_id", i64)
+    {
         call(|| recharging::evaluate(&customer_id, pool_id));
     }
     Ok(trigger.new())
+}
+
+type Tuple<'a> = PgHeapTuple<'a, AllocatedByPostgres>;
+
+fn opens_breaker(old: &Tuple, new: &Tuple) -> bool {
+    let opened = |row: &Tuple| column!(row, "breaker_opened_at", TimestampWithTimeZone).is_some();
+    opened(new) && !opened(old)
+}
+
+/// AFTER a change of rates or credit types: every session forgets what it has kept of them.
+#[pg_trigger]
+fn catalogue_changed<'a>(trigger: &'a PgTrigger<'a>) -> Result<Untouched<'a>, std::convert::Infallible> {
+    if let Ok(table) = trigger.relation() {
+        cache::announce_change(table.oid());
+    }
+    Ok(None)
 }
 
 /// BEFORE UPDATE, DELETE or TRUNCATE of the ledger.

@@ -37,6 +37,11 @@ impl Instant {
         Instant(self.0.saturating_add(micros).clamp(i64::MIN + 1, i64::MAX - 1))
     }
 
+    /// Reads an instant with its offset, such as `2026-03-01T00:00:00Z`.
+    pub fn parse(text: &str) -> Result<Instant, CalendarError> {
+        text.parse().map(Instant::from_timestamp).map_err(|_| CalendarError::Malformed)
+    }
+
     fn to_timestamp(self) -> Result<Timestamp, CalendarError> {
         let unix = self.0.checked_add(EPOCH_OFFSET_MICROS).ok_or(CalendarError::OutOfRange)?;
         Timestamp::from_microsecond(unix).map_err(|_| CalendarError::OutOfRange)
@@ -65,6 +70,7 @@ pub enum CalendarError {
     UnknownZone,
     NotPositive,
     MixedUnits,
+    Malformed,
 }
 
 /// An interval, with PostgreSQL's three parts.
@@ -77,6 +83,25 @@ pub struct Span {
 
 impl Span {
     pub const MONTH: Span = Span { months: 1, days: 0, micros: 0 };
+
+    /// Reads an interval in ISO 8601 (`P1M`) or in words (`1 month`).
+    pub fn parse(text: &str) -> Result<Span, CalendarError> {
+        let span: jiff::Span = text.parse().map_err(|_| CalendarError::Malformed)?;
+        let part = |n: i64| i32::try_from(n).map_err(|_| CalendarError::OutOfRange);
+        let time = jiff::Span::new()
+            .try_hours(span.get_hours())
+            .and_then(|s| s.try_minutes(span.get_minutes()))
+            .and_then(|s| s.try_seconds(span.get_seconds()))
+            .and_then(|s| s.try_milliseconds(span.get_milliseconds()))
+            .and_then(|s| s.try_microseconds(span.get_microseconds()))
+            .and_then(|s| s.total(jiff::Unit::Microsecond))
+            .map_err(|_| CalendarError::OutOfRange)?;
+        Ok(Span {
+            months: part(i64::from(span.get_years()) * 12 + i64::from(span.get_months()))?,
+            days: part(i64::from(span.get_weeks()) * 7 + i64::from(span.get_days()))?,
+            micros: time as i64,
+        })
+    }
 
     /// Refuses zero, negative and mixed signs.
     pub fn check_positive(self) -> Result<Span, CalendarError> {
@@ -258,6 +283,16 @@ mod tests {
         assert_eq!((start, end), (at("2026-11-16T00:00:00Z"), at("2026-11-23T00:00:00Z")));
         let mixed = Span { months: 1, days: 1, micros: 0 };
         assert_eq!(Zone::utc().window(mixed, start), Err(CalendarError::MixedUnits));
+    }
+
+    #[test]
+    fn reads_instants_and_intervals() {
+        assert_eq!(Instant::parse("2026-03-01 01:00:00+01"), Ok(at("2026-03-01T00:00:00Z")));
+        assert!(Instant::parse("2026-03-01").is_err());
+        assert_eq!(Span::parse("1 month"), Ok(Span::MONTH));
+        assert_eq!(Span::parse("P1Y2M"), Ok(Span { months: 14, ..Span::default() }));
+        assert_eq!(Span::parse("2 weeks 36 hours"), Ok(Span { days: 14, micros: 36 * HOUR_MICROS, months: 0 }));
+        assert!(Span::parse("soon").is_err());
     }
 
     #[test]

@@ -296,6 +296,21 @@ impl Wallet {
         Ok(part)
     }
 
+    /// Whether the sums agree, within the pool and within each loaded grant: asserted before anything is
+    /// written, since the tables have no CHECK (see sql/schema/30_pools.sql).
+    pub fn audit(&self) -> bool {
+        let f = &self.figures;
+        let counted = [f.held, f.debt, f.restricted, f.granted, f.consumed, f.expired, f.voided];
+        let gone = [f.consumed, f.expired, f.voided, f.held, f.debt];
+        let left = gone.iter().try_fold(f.granted, |left, part| left.checked_sub(*part));
+        counted.iter().all(|amount| !amount.is_negative())
+            && left == Some(f.balance)
+            && self.grants.iter().all(|grant| {
+                let parts = [grant.consumed, grant.held, grant.expired, grant.voided, grant.unheld()];
+                parts.iter().all(|amount| !amount.is_negative())
+            })
+    }
+
     pub fn find(&self, grant_id: i64) -> Result<&Grant, Refusal> {
         self.grants.iter().find(|g| g.id == grant_id).ok_or(Refusal::UnknownGrant)
     }

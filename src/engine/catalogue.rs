@@ -5,7 +5,7 @@ use credit_pools_domain::{Amount, Category, Instant, Limit, MAX_SCALE};
 
 use crate::clock;
 use crate::error::{Error, Kind, Result};
-use crate::store::catalogue::{self, CreditTypeValues, PlanEntry, Rate};
+use crate::store::catalogue::{self, CreditTypeValues, PlanEntry, RateVersion};
 
 const HOUR: i64 = 3_600_000_000;
 
@@ -104,14 +104,20 @@ pub fn define_rate(
         return Err(Error::unknown("plan", plan_id));
     }
     let now = clock::now();
-    let first = !catalogue::has_rate(feature_id, plan_id);
-    let from = effective_at.unwrap_or(if first { Instant::NEG_INFINITY } else { now });
-    let in_force = catalogue::rate_at(feature_id, plan_id, from);
-    if in_force.is_some_and(|rate| rate.credit_type_id == credit_type_id && rate.credits_per_unit == credits_per_unit) {
+    let versions = catalogue::rate_versions(feature_id, plan_id);
+    let from = effective_at.unwrap_or(if versions.is_empty() { Instant::NEG_INFINITY } else { now });
+    let rate = RateVersion { effective_at: from, credit_type_id: credit_type_id.to_owned(), credits_per_unit };
+    // Without an instant the call says "this is the price", which may be so already; with one it names a
+    // version, which is new unless it is there.
+    let in_force = versions.iter().rev().find(|version| version.effective_at <= from);
+    let said = in_force.is_some_and(|known| {
+        (effective_at.is_none() || known.effective_at == from)
+            && RateVersion { effective_at: from, ..known.clone() } == rate
+    });
+    if said {
         return Ok(false);
     }
-    let rate = Rate { credit_type_id: credit_type_id.to_owned(), credits_per_unit };
-    catalogue::put_rate(feature_id, plan_id, from, &rate, now);
+    catalogue::put_rate(feature_id, plan_id, &rate, now);
     Ok(true)
 }
 

@@ -93,6 +93,10 @@ impl LockedPool {
 
     /// Writes ledger rows, grants and the pool. `false`: the usage's key is taken, and nothing was written.
     pub fn write(&mut self, note: &Note) -> bool {
+        if !self.row.wallet.audit() {
+            // Not reachable by the rules; should it ever be, the sums must not reach the books.
+            unsound(&self.row).raise();
+        }
         let entries = std::mem::take(&mut self.row.wallet.entries);
         let actor = spi::actor();
         let now = self.now;
@@ -153,6 +157,12 @@ impl LockedPool {
         }
         balance
     }
+}
+
+fn unsound(pool: &PoolRow) -> Error {
+    Error::state(format!("the sums of the pool of {} do not agree", describe(pool)))
+        .with("pool_id", pool.pool_id)
+        .hint("Rows of this pool were changed outside the functions of credit_pools, or this is a bug.")
 }
 
 fn is_plain_draw(entry: &Entry, grant: &Grant) -> bool {

@@ -15,7 +15,7 @@ use crate::store::catalogue::{self, PlanEntry};
 use crate::store::grants::{self, Terms};
 use crate::store::ledger::Note;
 use crate::store::spi::{Sequence, next_id};
-use crate::store::subscriptions::{self, Subscription};
+use crate::store::subscriptions::{self, Subscription, amounts};
 use crate::store::{customers, pools};
 
 pub struct Request<'a> {
@@ -51,7 +51,9 @@ pub fn provision(request: &Request) -> Result<Outcome> {
     let zone_name = request.time_zone.unwrap_or("UTC");
     Zone::find(zone_name).map_err(|_| unknown_zone(zone_name))?;
     let overrides = Overrides::read(request.overrides)?;
-    let quantities = request.quantities.map(|text| numbers("quantities", text, "feature")).transpose()?;
+    if let Some(text) = request.quantities {
+        numbers("quantities", text, "feature")?;
+    }
     let now = clock::now();
     customers::ensure(customer_id, resource_id, zone_name, now);
     customers::lock_scope(customer_id, resource_id);
@@ -72,7 +74,10 @@ pub fn provision(request: &Request) -> Result<Outcome> {
     let entries = catalogue::plan_entries(&subscription.plan_id);
     if !unchanged {
         subscriptions::put(customer_id, &subscription, now);
-        let amounts = Amounts { overrides: overrides.amounts, quantities: quantities.unwrap_or_default() };
+        let amounts = Amounts {
+            overrides: amounts(subscription.amount_overrides.as_deref()).collect(),
+            quantities: amounts(subscription.quantities.as_deref()).collect(),
+        };
         fill_pools(request, &subscription, &zone, &entries, &amounts)?;
     }
     outcome(subscription, &zone, &entries, now, unchanged)
@@ -143,10 +148,13 @@ fn new_subscription(request: &Request, zone: &str, overrides: &Overrides, now: I
         None => format!("sub_{}", next_id(Sequence::Revision)),
     };
     if let Some(other) = subscriptions::by_id(request.customer_id, &subscription_id) {
-        return Err(Error::state(format!("subscription \"{subscription_id}\" is in use or was before"))
-            .with("subscription_id", subscription_id)
-            .with("plan_id", other.plan_id)
-            .with("status", if other.active { "active" } else { "ended" }));
+        let error = if other.active {
+            let text = format!("subscription \"{subscription_id}\" is another scope's");
+            Error::new(Kind::IdempotencyConflict, text)
+        } else {
+            Error::state(format!("subscription \"{subscription_id}\" has ended"))
+        };
+        return Err(error.with("subscription_id", subscription_id).with("plan_id", other.plan_id));
     }
     let starts_at = request.starts_at.unwrap_or(now);
     let ends_at = request.ends_at.unwrap_or(Instant::INFINITY);
@@ -303,7 +311,6 @@ impl Amounts {
 /// type/entry: credits}}.
 #[derive(Default)]
 struct Overrides {
-    amounts: BTreeMap<String, Amount>,
     rates_text: Option<String>,
     amounts_text: Option<String>,
 }
@@ -320,7 +327,7 @@ impl Overrides {
                     overrides.rates_text = Some(part);
                 }
                 "amounts" => {
-                    overrides.amounts = numbers("overrides", &part, "credit_type")?;
+                    numbers("overrides", &part, "credit_type")?;
                     overrides.amounts_text = Some(part);
                 }
                 _ => {
@@ -334,8 +341,8 @@ impl Overrides {
     }
 }
 
-/// An object of known ids and non-negative numbers.
-fn numbers(argument: &str, text: &str, kind: &str) -> Result<BTreeMap<String, Amount>> {
+/// Checks an object of known ids and non-negative numbers.
+fn numbers(argument: &str, text: &str, kind: &str) -> Result<()> {
     let bad = |key: &str| {
         Error::argument(argument, format!("{argument}: the value of \"{key}\" is no number of 0 or more"))
             .with("key", key)
@@ -343,7 +350,6 @@ fn numbers(argument: &str, text: &str, kind: &str) -> Result<BTreeMap<String, Am
     let Some(Value::Object(pairs)) = json(Some(text)) else {
         return Err(Error::argument(argument, format!("{argument} must be an object of numbers")));
     };
-    let mut numbers = BTreeMap::new();
     for (key, value) in pairs {
         let id = key.split('/').next().unwrap_or_default();
         let known = check_id(&key).is_ok()
@@ -356,9 +362,8 @@ fn numbers(argument: &str, text: &str, kind: &str) -> Result<BTreeMap<String, Am
         if amount.is_negative() || !amount.within_outside_limit() {
             return Err(bad(&key));
         }
-        numbers.insert(key, amount);
     }
-    Ok(numbers)
+    Ok(())
 }
 
 fn json(text: Option<&str>) -> Option<Value> {

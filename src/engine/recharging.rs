@@ -15,7 +15,7 @@ use crate::store::ledger::Note;
 use crate::store::pools::{self, PoolRow};
 use crate::store::recharges::{self, Claimed, NewRecharge, Policy, Recharge, Window};
 use crate::store::spi::{Sequence, next_id};
-use crate::store::{catalogue, customers};
+use crate::store::{cache, catalogue, customers};
 
 const DAY: i64 = 86_400_000_000;
 /// No back-off is longer (contract, section 10).
@@ -120,7 +120,7 @@ fn rules_of(policy: &Policy, credit_type_id: &str) -> PolicyRules {
         currency: policy.price_currency.clone(),
         max_spend: policy.max_spend,
         max_count: policy.max_count,
-        scale: catalogue::credit_type(credit_type_id).map_or(0, |t| t.scale),
+        scale: cache::credit_type(credit_type_id).map_or(0, |t| t.scale),
     }
 }
 

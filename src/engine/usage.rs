@@ -2,15 +2,18 @@
 
 use credit_pools_domain::{Amount, Drawn, Instant, Limit, OnInsufficient};
 
+use super::granting::check_scale;
 use super::opening::check_scope;
 use super::pool::{self, LockedPool, describe_scope};
 use super::replay::{Payload, conflict};
 use crate::clock;
 use crate::error::{Error, Kind, Result};
+use crate::store::cache::{self, Scope};
+use crate::store::catalogue::{self, RateVersion};
 use crate::store::ledger::{self, Note, UsageNote};
-use crate::store::pools::{self, Priced};
+use crate::store::pools::{self, PoolRow};
 use crate::store::spi::{Sequence, next_id};
-use crate::store::{catalogue, customers, subscriptions};
+use crate::store::{customers, subscriptions};
 
 /// What is asked for; checked, but for what the pool and the catalogue must tell.
 pub struct Request<'a> {
@@ -166,34 +169,54 @@ fn check_occurred(request: &Request, now: Instant) -> Result<Instant> {
 
 /// Usage of a feature, priced at its instant.
 fn priced<'a>(request: &Request, feature_id: &'a str, value: Amount) -> Result<Charge<'a>> {
-    let find = |at| pools::lock_for_usage(request.customer_id, request.resource_id, feature_id, at);
+    let (customer_id, resource_id) = (request.customer_id, request.resource_id);
     let at = request.occurred_at.unwrap_or_else(clock::now);
-    let mut found = find(at);
-    // The call waited for the pool while its subscription changed: read again, now under the lock.
-    if found.as_ref().is_some_and(|priced| priced.revision != priced.pool.scope_revision) {
-        found = find(at);
+    let refuse = || why_not(request, feature_id, value, at);
+    cache::refresh();
+    let mut scope = cache::scope(customer_id, resource_id).ok_or_else(refuse)?;
+    let mut found = price_and_lock(request, &scope, feature_id, at);
+    if found.as_ref().is_none_or(|(_, row)| row.scope_revision != scope.revision) {
+        // Remembered, or read before the lock, and changed since: once more, now under the lock.
+        scope = cache::read_scope(customer_id, resource_id).ok_or_else(refuse)?;
+        found = price_and_lock(request, &scope, feature_id, at);
     }
-    let Some(priced) = found else { return Err(why_not(request, feature_id, value, at)) };
-    let Priced { pool, starts_at, ends_at, rate, scale, .. } = priced;
-    let pool = LockedPool::advanced(pool)?;
-    if pool.now < starts_at || pool.now >= ends_at {
+    let (rate, row) = found.ok_or_else(refuse)?;
+    let pool = LockedPool::advanced(row)?;
+    if pool.now < scope.starts_at || pool.now >= scope.ends_at {
         return Err(no_subscription(request, pool.now));
     }
+    let scale = cache::credit_type(&rate.credit_type_id).map_or(0, |t| t.scale);
+    let per_unit = rate.credits_per_unit;
     let cost = value
-        .multiply_rounded(rate, scale)
+        .multiply_rounded(per_unit, scale)
         .ok_or_else(|| Error::argument("value", "the cost of this value has too many digits"))?;
     Ok(Charge {
         pool,
         cost,
         feature_id: Some(feature_id),
         value: Some(value),
-        rate: Some(rate),
-        starts_at: Some(starts_at),
+        rate: Some(per_unit),
+        starts_at: Some(scope.starts_at),
     })
+}
+
+/// The rate in force - the subscription's own, else the plan's, else the one for every plan - and the pool of
+/// its credit type, locked.
+fn price_and_lock(request: &Request, scope: &Scope, feature_id: &str, at: Instant) -> Option<(RateVersion, PoolRow)> {
+    let mut rate = cache::rate_at(feature_id, &scope.plan_id, at)?;
+    if let Some(own) = scope.rates.get(feature_id) {
+        rate.credits_per_unit = *own;
+    }
+    let row = pools::lock_by_name(request.customer_id, request.resource_id, &rate.credit_type_id)?;
+    Some((rate, row))
 }
 
 /// Usage of plain credits: no subscription, no rate.
 fn plain<'a>(request: &Request, credit_type_id: &str, amount: Amount) -> Result<Charge<'a>> {
+    cache::refresh();
+    if let Some(credit_type) = cache::credit_type(credit_type_id) {
+        check_scale("amount", amount, credit_type.scale)?;
+    }
     let pool = LockedPool::lock_by_name(request.customer_id, request.resource_id, credit_type_id)?;
     let Some(pool) = pool else {
         check_scope(request.customer_id, request.resource_id)?;
@@ -224,8 +247,7 @@ fn why_not(request: &Request, feature_id: &str, value: Amount, at: Instant) -> E
         }
         return no_subscription(request, at);
     }
-    let rate =
-        catalogue::rate_at(feature_id, &subscription.plan_id, at).or_else(|| catalogue::rate_at(feature_id, "", at));
+    let rate = cache::rate_at(feature_id, &subscription.plan_id, at);
     let Some(rate) = rate else {
         return Error::new(
             Kind::NoRate,
@@ -236,7 +258,7 @@ fn why_not(request: &Request, feature_id: &str, value: Amount, at: Instant) -> E
         .with("at", at.to_string())
         .hint("Define one with define_rate.");
     };
-    let scale = catalogue::credit_type(&rate.credit_type_id).map_or(0, |t| t.scale);
+    let scale = cache::credit_type(&rate.credit_type_id).map_or(0, |t| t.scale);
     match value.multiply_rounded(rate.credits_per_unit, scale) {
         Some(cost) => no_pool(request, &rate.credit_type_id, cost),
         None => Error::argument("value", "the cost of this value has too many digits"),

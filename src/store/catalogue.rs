@@ -4,6 +4,7 @@ use credit_pools_domain::{Amount, Instant, Limit, Span};
 
 use super::spi::{Arg, Statement};
 
+#[derive(Clone, Copy)]
 pub struct CreditType {
     pub scale: u32,
     pub archived: bool,
@@ -198,32 +199,29 @@ pub fn rated_credit_types(plan_id: &str) -> Vec<String> {
     FIND.rows(&[Arg::Text(plan_id)], |row| row.text(1).unwrap_or_default())
 }
 
-pub struct Rate {
+/// What a unit of a feature costs, from an instant on.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RateVersion {
+    pub effective_at: Instant,
     pub credit_type_id: String,
     pub credits_per_unit: Amount,
 }
 
-/// The version in force at an instant; `plan_id` "" for the rate of every plan.
-pub fn rate_at(feature_id: &str, plan_id: &str, at: Instant) -> Option<Rate> {
+/// The versions of a rate, oldest first; `plan_id` "" for the rate of every plan.
+pub fn rate_versions(feature_id: &str, plan_id: &str) -> Vec<RateVersion> {
     static FIND: Statement = Statement::new(
-        "SELECT credit_type_id, credits_per_unit FROM credit_pools.rate
-         WHERE feature_id = $1 AND plan_id = $2 AND effective_at <= $3
-         ORDER BY effective_at DESC LIMIT 1",
+        "SELECT effective_at, credit_type_id, credits_per_unit FROM credit_pools.rate
+         WHERE feature_id = $1 AND plan_id = $2 ORDER BY effective_at",
     );
-    FIND.first(&[Arg::Text(feature_id), Arg::Text(plan_id), Arg::Time(at)], |row| Rate {
-        credit_type_id: row.text(1).unwrap_or_default(),
-        credits_per_unit: row.amount(2).unwrap_or_default(),
+    FIND.rows(&[Arg::Text(feature_id), Arg::Text(plan_id)], |row| RateVersion {
+        effective_at: row.time(1).unwrap_or(Instant::INFINITY),
+        credit_type_id: row.text(2).unwrap_or_default(),
+        credits_per_unit: row.amount(3).unwrap_or_default(),
     })
 }
 
-pub fn has_rate(feature_id: &str, plan_id: &str) -> bool {
-    static FIND: Statement =
-        Statement::new("SELECT 1 FROM credit_pools.rate WHERE feature_id = $1 AND plan_id = $2 LIMIT 1");
-    FIND.run(&[Arg::Text(feature_id), Arg::Text(plan_id)]) > 0
-}
-
 /// Adds a version, or replaces the one of the same instant.
-pub fn put_rate(feature_id: &str, plan_id: &str, effective_at: Instant, rate: &Rate, now: Instant) {
+pub fn put_rate(feature_id: &str, plan_id: &str, rate: &RateVersion, now: Instant) {
     static PUT: Statement = Statement::new(
         "INSERT INTO credit_pools.rate
              (feature_id, plan_id, effective_at, credit_type_id, credits_per_unit, created_at)
@@ -234,7 +232,7 @@ pub fn put_rate(feature_id: &str, plan_id: &str, effective_at: Instant, rate: &R
     PUT.run(&[
         Arg::Text(feature_id),
         Arg::Text(plan_id),
-        Arg::Time(effective_at),
+        Arg::Time(rate.effective_at),
         Arg::Text(&rate.credit_type_id),
         Arg::Number(rate.credits_per_unit),
         Arg::Time(now),

@@ -34,15 +34,14 @@ fn read(row: &Row) -> Grant {
     }
 }
 
-/// The active grants that usage draws from first. Second value: whether these are all the active ones.
+/// The active grants that usage draws from first.
 pub fn first_to_draw(customer_id: &str, pool_id: i64) -> Vec<Grant> {
     static FIRST: Statement = Statement::new(concat!(
         "SELECT ",
         grant_columns!(),
         " FROM credit_pools.pool_grant g
           WHERE g.customer_id = $1 AND g.pool_id = $2 AND g.status = 'active'
-          ORDER BY g.priority, (g.feature_ids IS NULL), g.expires_at, (g.category <> 'promotional'), g.effective_at,
-                   g.created_at, g.grant_id
+          ORDER BY g.priority, g.unlimited, g.expires_at, g.plain, g.effective_at, g.created_at, g.grant_id
           LIMIT $3"
     ));
     FIRST.rows(&[Arg::Text(customer_id), Arg::Int(pool_id), Arg::Int(PREFIX)], read)
@@ -54,12 +53,7 @@ macro_rules! open_grants {
             "SELECT ",
             grant_columns!(),
             " FROM credit_pools.pool_grant g
-              WHERE g.customer_id = $1 AND g.pool_id = $2 AND g.status = 'active'
-              UNION ALL
-              SELECT ",
-            grant_columns!(),
-            " FROM credit_pools.pool_grant g
-              WHERE g.customer_id = $1 AND g.pool_id = $2 AND g.status IN ('scheduled', 'pending_payment')"
+              WHERE g.customer_id = $1 AND g.pool_id = $2 AND g.status IN ('active', 'scheduled', 'pending_payment')"
         )
     };
 }
@@ -123,11 +117,11 @@ pub fn insert(customer_id: &str, pool_id: i64, grant: &Grant, terms: &Terms) {
     static INSERT: Statement = Statement::new(
         "INSERT INTO credit_pools.pool_grant
              (customer_id, grant_id, pool_id, category, priority, amount, consumed, held, expired, voided, status,
-              effective_at, expires_at, feature_ids, price, price_currency, payment_reference, source,
+              effective_at, expires_at, unlimited, plain, feature_ids, price, price_currency, payment_reference, source,
               subscription_id, plan_id, entry_id, period_start, recharge_id, display_name, reason, metadata,
               created_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21,
-                 $22, $23, $24, $25, $26, $27)",
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14::text[] IS NULL,
+                 $4 <> 'promotional', $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27)",
     );
     INSERT.run(&[
         Arg::Text(customer_id),

@@ -23,15 +23,12 @@ pub struct PoolRow {
 /// The columns that `PoolRow::read` reads, of the table under the alias p.
 macro_rules! pool_columns {
     () => {
-        "p.customer_id, p.pool_id, p.resource_id, p.credit_type_id, p.seq, p.balance, p.held, p.debt, p.restricted,
-         p.granted, p.consumed, p.expired, p.voided, p.overdraft_limit, p.status = 'frozen', p.next_transition_at,
+        "p.customer_id, p.pool_id, p.scope_id, p.credit_type_id, p.seq, p.balance, p.held, p.debt, p.restricted,
+         p.granted, p.consumed, p.expired, p.voided, p.overdraft_limit, p.frozen, p.next_transition_at,
          p.scope_revision, p.recharge_threshold, p.last_recharge_id, p.breaker_opened_at, p.last_hash,
          p.last_recorded_at"
     };
 }
-
-/// How many columns `pool_columns!` has; a statement's own begin after them.
-pub const POOL_COLUMNS: i32 = 22;
 
 impl PoolRow {
     pub fn read(row: &Row) -> PoolRow {
@@ -95,7 +92,7 @@ pub fn lock_by_name(customer_id: &str, resource_id: &str, credit_type_id: &str) 
         "SELECT ",
         pool_columns!(),
         " FROM credit_pools.pool p
-          WHERE p.customer_id = $1 AND p.resource_id = $2 AND p.credit_type_id = $3 FOR NO KEY UPDATE OF p"
+          WHERE p.customer_id = $1 AND p.scope_id = $2 AND p.credit_type_id = $3 FOR NO KEY UPDATE OF p"
     ));
     LOCK.first(&[Arg::Text(customer_id), Arg::Text(resource_id), Arg::Text(credit_type_id)], PoolRow::read)
 }
@@ -105,7 +102,7 @@ pub fn lock_scope(customer_id: &str, resource_id: &str) -> Vec<PoolRow> {
     static LOCK: Statement = Statement::new(concat!(
         "SELECT ",
         pool_columns!(),
-        " FROM credit_pools.pool p WHERE p.customer_id = $1 AND p.resource_id = $2
+        " FROM credit_pools.pool p WHERE p.customer_id = $1 AND p.scope_id = $2
           ORDER BY p.pool_id FOR NO KEY UPDATE OF p"
     ));
     LOCK.rows(&[Arg::Text(customer_id), Arg::Text(resource_id)], PoolRow::read)
@@ -139,11 +136,11 @@ pub fn lock_due(at: Instant, limit: Option<i64>) -> Vec<PoolRow> {
 pub fn insert(pool: &PoolRow, now: Instant) -> bool {
     static INSERT: Statement = Statement::new(
         "INSERT INTO credit_pools.pool
-             (customer_id, pool_id, resource_id, credit_type_id, seq, balance, held, debt, restricted, granted,
-              consumed, expired, voided, overdraft_limit, status, scope_revision, recharge_threshold,
+             (customer_id, pool_id, scope_id, resource_id, credit_type_id, seq, balance, held, debt, restricted, granted,
+              consumed, expired, voided, overdraft_limit, frozen, scope_revision, recharge_threshold,
               next_transition_at, last_hash, last_recorded_at, metadata, created_at)
-         VALUES ($1, $2, $3, $4, 0, 0, 0, 0, 0, 0, 0, 0, 0, $5, 'active', $6, $7, 'infinity', '', $8, $9, $8)
-         ON CONFLICT (customer_id, resource_id, credit_type_id) DO NOTHING",
+         VALUES ($1, $2, $3, NULLIF($3, ''), $4, 0, 0, 0, 0, 0, 0, 0, 0, 0, $5, false, $6, $7, 'infinity', '', $8, $9, $8)
+         ON CONFLICT (customer_id, scope_id, credit_type_id) DO NOTHING",
     );
     INSERT.run(&[
         Arg::Text(&pool.customer_id),
@@ -164,7 +161,7 @@ pub fn update(pool: &PoolRow) {
     static UPDATE: Statement = Statement::new(
         "UPDATE credit_pools.pool SET seq = $3, balance = $4, held = $5, debt = $6, restricted = $7, granted = $8,
              consumed = $9, expired = $10, voided = $11, overdraft_limit = $12,
-             status = CASE WHEN $13 THEN 'frozen' ELSE 'active' END, next_transition_at = $14,
+             frozen = $13, next_transition_at = $14,
              scope_revision = $15, recharge_threshold = $16, last_recharge_id = $17, breaker_opened_at = $18,
              last_hash = $19, last_recorded_at = $20, metadata = COALESCE($21, metadata)
          WHERE customer_id = $1 AND pool_id = $2",
@@ -201,44 +198,4 @@ pub fn balance(customer_id: &str, pool_id: i64) -> Option<Amount> {
     static BALANCE: Statement =
         Statement::new("SELECT balance FROM credit_pools.pool WHERE customer_id = $1 AND pool_id = $2");
     BALANCE.first(&[Arg::Text(customer_id), Arg::Int(pool_id)], |row| row.amount(1)).flatten()
-}
-
-/// The pool and the price of a usage, with the pool locked.
-pub struct Priced {
-    pub pool: PoolRow,
-    pub revision: i64,
-    pub starts_at: Instant,
-    pub ends_at: Instant,
-    pub rate: Amount,
-    pub scale: u32,
-}
-
-/// From customer, scope, feature and instant to the locked pool and the rate: the subscription's own, else
-/// the plan's, else the one for every plan. Nothing where any link is missing.
-pub fn lock_for_usage(customer_id: &str, resource_id: &str, feature_id: &str, at: Instant) -> Option<Priced> {
-    static LOCK: Statement = Statement::new(concat!(
-        "SELECT ",
-        pool_columns!(),
-        ", s.revision, s.starts_at, s.ends_at, COALESCE((s.rate_overrides ->> $3)::numeric, r.credits_per_unit), t.scale
-          FROM credit_pools.subscription s
-          CROSS JOIN LATERAL (
-              SELECT r.credit_type_id, r.credits_per_unit
-              FROM credit_pools.rate r
-              WHERE r.feature_id = $3 AND r.plan_id IN (s.plan_id, '') AND r.effective_at <= $4
-              ORDER BY r.plan_id DESC, r.effective_at DESC
-              LIMIT 1) r
-          JOIN credit_pools.credit_type t ON t.credit_type_id = r.credit_type_id
-          JOIN credit_pools.pool p ON p.customer_id = s.customer_id AND p.resource_id = s.resource_id
-               AND p.credit_type_id = r.credit_type_id
-          WHERE s.customer_id = $1 AND s.resource_id = $2 AND s.status = 'active'
-          FOR NO KEY UPDATE OF p"
-    ));
-    LOCK.first(&[Arg::Text(customer_id), Arg::Text(resource_id), Arg::Text(feature_id), Arg::Time(at)], |row| Priced {
-        pool: PoolRow::read(row),
-        revision: row.int(POOL_COLUMNS + 1).unwrap_or_default(),
-        starts_at: row.time(POOL_COLUMNS + 2).unwrap_or(Instant::INFINITY),
-        ends_at: row.time(POOL_COLUMNS + 3).unwrap_or(Instant::INFINITY),
-        rate: row.amount(POOL_COLUMNS + 4).unwrap_or_default(),
-        scale: row.small_int(POOL_COLUMNS + 5).and_then(|scale| u32::try_from(scale).ok()).unwrap_or_default(),
-    })
 }

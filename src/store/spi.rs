@@ -365,17 +365,3 @@ fn interval_datum(span: Span) -> Option<pg_sys::Datum> {
         Some(pg_sys::Datum::from(interval))
     }
 }
-
-/// A text as an instant; what is none is PostgreSQL's own error (22007).
-pub fn parse_timestamp(text: &str) -> TimestampWithTimeZone {
-    let datum = from_text(pg_sys::timestamptz_in, text);
-    timestamp(datum.map_or(Instant::INFINITY, |datum| Instant::from_micros(datum.value() as i64)))
-}
-
-/// A text as an interval; what is none is PostgreSQL's own error (22007).
-pub fn parse_interval(text: &str) -> Interval {
-    // SAFETY: interval_in returns an interval.
-    from_text(pg_sys::interval_in, text)
-        .and_then(|datum| unsafe { Interval::from_datum(datum, false) })
-        .unwrap_or_else(|| Interval::from_micros(0))
-}

@@ -1,6 +1,9 @@
 //! Subscriptions.
 
-use credit_pools_domain::Instant;
+use std::collections::HashMap;
+
+use credit_pools_domain::{Amount, Instant};
+use serde_json::Value;
 
 use super::spi::{Arg, Row, Statement};
 
@@ -18,6 +21,19 @@ pub struct Subscription {
     pub amount_overrides: Option<String>,
     pub metadata: Option<String>,
     pub revision: i64,
+}
+
+impl Subscription {
+    /// The subscription's own rates by feature. They were checked when they were set.
+    pub fn rates(&self) -> HashMap<String, Amount> {
+        amounts(self.rate_overrides.as_deref()).collect()
+    }
+}
+
+/// An object of numbers, as the extension keeps it.
+pub fn amounts(json: Option<&str>) -> impl Iterator<Item = (String, Amount)> {
+    let object = json.and_then(|text| serde_json::from_str::<serde_json::Map<String, Value>>(text).ok());
+    object.into_iter().flatten().filter_map(|(key, value)| Some((key, Amount::parse(&value.to_string()).ok()?)))
 }
 
 macro_rules! subscription_columns {

@@ -164,8 +164,10 @@ fn extremes(kind: &str) -> Vec<String> {
 }
 
 /// Values with which a call gets far: names that exist, amounts that fit.
-fn plausible(argument: &Argument) -> Option<Vec<String>> {
+fn plausible(function: &Function, argument: &Argument) -> Option<Vec<String>> {
     let list: &[&str] = match argument.name.as_str() {
+        // The others are needed.
+        "credit_type_id" if function.name == "archive_credit_type" => &["'images'"],
         "customer_id" => &["'c1'", "'c1'", "'c2'"],
         "resource_id" => &["'ws-a'", "'ws-a'", "'ws-b'", "NULL"],
         "credit_type_id" => &["'ai-tokens'", "'ai-tokens'", "'ai-tokens'", "'images'", "'cents'"],
@@ -236,7 +238,7 @@ fn arguments(random: &mut StdRng, function: &Function, bad: u32) -> Vec<Option<S
             if argument.optional && !positional && random.random_range(0..100) < 40 {
                 return None;
             }
-            let values = match plausible(argument) {
+            let values = match plausible(function, argument) {
                 Some(values) if random.random_range(0..100) >= bad => values,
                 _ => extremes(&argument.kind),
             };
@@ -279,13 +281,17 @@ impl Findings {
         } else if fault.is_contract_code() && fault.figures().is_err() {
             "DETAIL is no JSON object"
         } else if fault.is_contract_code() && fault.hint.as_deref().unwrap_or_default().is_empty() {
+            // One line says it: this is a matter of the code, not of the function.
+            if !self.seen.insert(format!("no HINT {}", fault.code)) {
+                return false;
+            }
             "no HINT"
         } else {
             return false;
         };
         let closed = fault.code == "closed" || fault.code.starts_with("57P") || fault.code.starts_with("08");
         if self.seen.insert(format!("{} {} {trouble}", function.name, fault.code)) {
-            let shown: String = fault.to_string().chars().take(1500).collect();
+            let shown: String = fault.to_string().chars().take(900).collect();
             self.lines.push(format!("{trouble}: {shown}"));
         }
         closed
@@ -333,7 +339,7 @@ fn nulls_and_extremes_one_by_one() {
         let good: Vec<Option<String>> = function
             .arguments
             .iter()
-            .map(|argument| plausible(argument).map_or(Some("NULL".to_owned()), |values| values.first().cloned()))
+            .map(|argument| plausible(function, argument).map_or(Some("NULL".to_owned()), |values| values.first().cloned()))
             .collect();
         calls.push(spelled(function, &good));
         for (at, argument) in function.arguments.iter().enumerate() {
@@ -363,7 +369,7 @@ fn random_calls_of_every_function() {
     let (database, mut session) = world();
     let mut findings = Findings::new();
     let functions = discover(&mut session);
-    for round in 0..4000 {
+    for round in 0..8000 {
         let Some(function) = functions.choose(&mut random) else { break };
         let bad = [2, 10, 40][round % 3];
         let values = arguments(&mut random, function, bad);
@@ -372,7 +378,7 @@ fn random_calls_of_every_function() {
             session = database.session();
             session.exec("SET statement_timeout = '10s'");
         }
-        if round % 500 == 499 {
+        if round % 1000 == 999 {
             let broken = broken_invariants(&mut session, true);
             if !broken.is_empty() {
                 findings.lines.push(format!("after call {round}, seed {seed}: {sql}"));

@@ -16,7 +16,13 @@ fn raws() -> impl Strategy<Value = i128> {
     let round = (-999..1000_i128, 0..36_u32).prop_map(|(digits, zeros)| digits * 10_i128.pow(zeros.min(35)));
     let near_half =
         (-99..100_i128, 0..34_u32, -1..=1_i128).prop_map(|(n, zeros, off)| (10 * n + 5) * 10_i128.pow(zeros) + off);
-    prop_oneof![4 => any_size, 2 => round, 2 => near_half, 1 => -i128::MAX..=i128::MAX]
+    let edge = (prop::sample::select(&[0, 1, 18, 19, 36, 38][..]), any::<bool>(), -1..=1_i128).prop_map(
+        |(zeros, negative, off)| {
+            let power = 10_i128.pow(zeros);
+            off + if negative { -power } else { power }
+        },
+    );
+    prop_oneof![4 => any_size, 2 => round, 2 => near_half, 1 => edge, 1 => -i128::MAX..=i128::MAX]
 }
 
 /// Below the limit for what comes from outside, at any scale.

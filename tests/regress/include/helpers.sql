@@ -8,7 +8,7 @@
 -- They print no id that a sequence made and no instant of the wall clock, so that the expected files say the contract and nothing else.
 --
 --   expect_error(sql)     runs a statement that must fail: SQLSTATE, message, the keys of DETAIL, HINT, and whether any row of the schema changed.
---                         A statement that does not fail is undone and shown as 00000.
+--                         A statement that does not fail is undone and shown as 00000. Ids that a sequence made are shown as #.
 --   error_figures(sql)    the same statement's SQLSTATE and DETAIL without the ids that a sequence made.
 --   world()               a digest of every row of every table of credit_pools: equal digests = nothing changed.
 --   pools_of(customer)    the view pools, one line per pool.
@@ -68,7 +68,8 @@ BEGIN
         GET STACKED DIAGNOSTICS v_state = RETURNED_SQLSTATE, v_message = MESSAGE_TEXT,
                                 v_detail = PG_EXCEPTION_DETAIL, v_hint = PG_EXCEPTION_HINT;
     END;
-    RETURN QUERY SELECT CASE v_state WHEN 'ZZ000' THEN '00000' ELSE v_state END, v_message,
+    RETURN QUERY SELECT CASE v_state WHEN 'ZZ000' THEN '00000' ELSE v_state END,
+                        regexp_replace(v_message, '\m(grant|recharge|pool|usage) \d+', '\1 #', 'g'),
                         public.detail_keys(v_detail), v_hint,
                         CASE WHEN before = public.world() THEN 'unchanged' ELSE 'CHANGED' END;
 END $f$;
@@ -93,6 +94,7 @@ END $f$;
 CREATE FUNCTION public.at(t timestamptz) RETURNS text LANGUAGE sql STABLE AS $f$
     SELECT CASE WHEN t = 'infinity' THEN 'infinity' WHEN t = '-infinity' THEN '-infinity'
                 WHEN t = date_trunc('minute', t) THEN to_char(t AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI')
+                WHEN t = date_trunc('second', t) THEN to_char(t AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS')
                 ELSE to_char(t AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US') END
 $f$;
 

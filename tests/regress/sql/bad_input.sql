@@ -39,9 +39,11 @@ SELECT DISTINCT call, (SELECT sqlstate FROM expect_error(bad(call, argument, val
 ROLLBACK;
 
 -- Ids: NULL, empty, 256 characters, control characters. (A NULL resource_id is the global pool.)
-SELECT c.call, c.argument, b.what, e.sqlstate, e.detail_keys, e.world FROM calls c, (VALUES (1, 'NULL', 'NULL'), (2, 'empty', $$''$$), (3, '256 characters', $$repeat('x', 256)$$), (4, 'newline', $$E'a\nb'$$),
-    (5, 'escape', $$E'\x1b[31m'$$), (6, 'delete', $$E'a\x7f'$$), (7, 'C1 control', $$E'a\u0085b'$$)) b (k, what, value), LATERAL expect_error(bad(c.call, c.argument, b.value)) e
- WHERE c.argument ~ '_id$' AND NOT (c.argument = 'resource_id' AND what = 'NULL') ORDER BY c.n, b.k;
+-- Every id of every call, one line per kind of bad id: all of them 22023, and DETAIL names the argument.
+SELECT b.what, e.sqlstate, e.detail_keys, e.world, bool_and(f.figures ->> 'argument' = c.argument) AS names_the_argument, count(*), string_agg(DISTINCT c.call, ', ' ORDER BY c.call) AS calls
+  FROM calls c, (VALUES (1, 'NULL', 'NULL'), (2, 'empty', $$''$$), (3, '256 characters', $$repeat('x', 256)$$), (4, 'newline', $$E'a\nb'$$),
+    (5, 'escape', $$E'\x1b[31m'$$), (6, 'delete', $$E'a\x7f'$$), (7, 'C1 control', $$E'a\u0085b'$$)) b (k, what, value), LATERAL expect_error(bad(c.call, c.argument, b.value)) e, LATERAL error_figures(bad(c.call, c.argument, b.value)) f
+ WHERE c.argument ~ '_id$' AND NOT (c.argument = 'resource_id' AND what = 'NULL') GROUP BY b.k, b.what, e.sqlstate, e.detail_keys, e.world ORDER BY b.k;
 -- 255 characters are fine, whatever their length in bytes, and blanks, quotes and backslashes too.
 SELECT length(customer_id), length(resource_id), octet_length(resource_id), credit_type_id FROM credit_pools.open_pool(customer_id => repeat('x', 255), credit_type_id => 'credits', resource_id => repeat(U&'\+01F600', 255));
 SELECT customer_id, resource_id FROM credit_pools.open_pool(customer_id => ' ''; DROP TABLE pool; -- "\', credit_type_id => 'credits', resource_id => ' ');
@@ -95,7 +97,14 @@ SELECT * FROM expect_error($$SELECT * FROM credit_pools.report_usage(customer_id
 -- A read-only transaction: 25006, from every call that writes.
 BEGIN READ ONLY;
 SELECT DISTINCT ON (c.call) c.call, e.sqlstate, e.message, e.world FROM calls c, LATERAL expect_error(bad(c.call, c.argument, c.value)) e ORDER BY c.call;
-SELECT e.sqlstate, e.message, e.world FROM expect_error($$SELECT * FROM credit_pools.run_maintenance()$$) e;
+SELECT n, e.sqlstate, e.message, e.world FROM (VALUES
+    (1, $$SELECT * FROM credit_pools.run_maintenance()$$),
+    (2, $$SELECT * FROM credit_pools.void_grant(customer_id => 'acme', grant_id => (SELECT grant_id FROM credit_pools.grants WHERE customer_id = 'acme'))$$),
+    (3, $$SELECT * FROM credit_pools.confirm_grant_payment(customer_id => 'acme', grant_id => (SELECT grant_id FROM credit_pools.grants WHERE customer_id = 'acme'))$$),
+    (4, $$SELECT * FROM credit_pools.archive_credit_type(credit_type_id => 'credits')$$),
+    (5, $$SELECT * FROM credit_pools.apply_catalog('{"plans": [{"plan_id": "new"}]}')$$),
+    (6, $$SELECT * FROM credit_pools.claim_recharges(worker => 'w', max_count => 1)$$)
+  ) s (n, statement), LATERAL expect_error(statement) e ORDER BY n;
 COMMIT;
 
 -- Nothing above reached a panic: the session is alive, and the pools are as they were.

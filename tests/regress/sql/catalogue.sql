@@ -118,8 +118,8 @@ SELECT FROM credit_pools.provision_subscription(customer_id => 'exact', plan_id 
 SELECT FROM credit_pools.provision_subscription(customer_id => 'exact', plan_id => 'exact', resource_id => 'ws', overrides => '{"amounts": {"finest": 0.123456789012345678}}');
 SELECT resource_id, amount FROM credit_pools.grants WHERE customer_id = 'exact' ORDER BY resource_id;
 
--- Unknown keys are errors, at both levels; and one bad entry leaves nothing of the document behind.
-SELECT n, e.* FROM (VALUES
+-- Unknown keys are errors, at both levels; one bad entry leaves nothing of the document behind; and DETAIL names the argument.
+SELECT n, e.sqlstate, f.figures ?| '{argument,kind}' AS named, e.world FROM (VALUES
     (1, $$SELECT * FROM credit_pools.apply_catalog('{"credit_typos": []}')$$),
     (2, $$SELECT * FROM credit_pools.apply_catalog('{"plans": [{"plan_id": "p", "colour": "red"}]}')$$),
     (3, $$SELECT * FROM credit_pools.apply_catalog('{"plans": [{"plan_id": "p"}], "plan_credits": [{"plan_id": "p", "credit_type_id": "nowhere", "amount": 1}]}')$$),
@@ -138,5 +138,5 @@ SELECT n, e.* FROM (VALUES
     (16, $$SELECT * FROM credit_pools.apply_catalog('{"plan_credits": [{"plan_id": "basic", "credit_type_id": "credits", "amount": "plenty"}]}')$$),
     (17, $$SELECT * FROM credit_pools.apply_catalog('{"plan_credits": [{"plan_id": "basic", "credit_type_id": "credits", "amount": 1e400}]}')$$),
     (18, $$SELECT * FROM credit_pools.apply_catalog('{"credit_types": [{"credit_type_id": "t", "scale": 1e30}]}')$$)
-  ) s (n, statement), LATERAL expect_error(statement) e ORDER BY n;
+  ) s (n, statement), LATERAL expect_error(statement) e, LATERAL error_figures(statement) f ORDER BY n;
 SELECT * FROM ledger_problems();

@@ -4,6 +4,11 @@
 \set helpers :abs_srcdir '/include/helpers.sql'
 \i :helpers
 SET credit_pools.test_clock = '2026-03-01 00:00+00';
+SELECT credit_pools.clock();
+-- Without a test clock it is the start of the statement for reads.
+RESET credit_pools.test_clock;
+SELECT credit_pools.clock() = statement_timestamp() AS real;
+SET credit_pools.test_clock = '2026-03-01 00:00+00';
 SELECT FROM credit_pools.define_credit_type(credit_type_id => 'credits', scale => 0);
 -- Four pools alike: 'ends' is there until the 10th, 'starts' from the 12th to the 20th, 'stays' for ever.
 SELECT FROM (VALUES ('by-grant'), ('by-maintenance'), ('by-nobody'), ('by-usage')) v (r), LATERAL credit_pools.open_pool(customer_id => 'acme', credit_type_id => 'credits', resource_id => r);

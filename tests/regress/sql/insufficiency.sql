@@ -61,7 +61,7 @@ SELECT overdraft_limit FROM credit_pools.open_pool(customer_id => 'acme', credit
 SELECT credits_consumed, shortfall, balance FROM credit_pools.consume_credits(customer_id => 'acme', resource_id => 'endless', credit_type_id => 'credits', amount => 123456789.01);
 SELECT credits_consumed, shortfall, balance FROM credit_pools.consume_credits(customer_id => 'acme', resource_id => 'endless', credit_type_id => 'credits', amount => 1, on_insufficient => 'cap');
 SELECT * FROM pools_of('acme') WHERE resource = 'endless';
--- Several debts, one grant: settled in the order of consumption, as far as it reaches.
+-- Several debts, one grant: settled as far as it reaches; the rest stays owed.
 SELECT balance FROM credit_pools.grant_credits(customer_id => 'acme', resource_id => 'endless', credit_type_id => 'credits', amount => 123456789.51, reason => 'D');
 SELECT * FROM ledger_of('acme', 'endless');
 SELECT * FROM ledger_problems();

@@ -4,6 +4,7 @@
 \i :helpers
 SET credit_pools.test_clock = '2026-03-01 00:00+00';
 SELECT FROM credit_pools.define_credit_type(credit_type_id => 'credits', scale => 2);
+SELECT FROM credit_pools.define_credit_type(credit_type_id => 'coins', scale => 0);
 SELECT FROM credit_pools.define_feature(feature_id => 'run');
 SELECT FROM credit_pools.define_plan(plan_id => 'basic');
 SELECT FROM credit_pools.define_rate(feature_id => 'run', credit_type_id => 'credits', credits_per_unit => 1, plan_id => 'basic');
@@ -68,6 +69,7 @@ SELECT n, e.* FROM (VALUES
     (8, $$SELECT * FROM credit_pools.set_pool(customer_id => 'acme', credit_type_id => 'credits', resource_id => 'ws', overdraft_limit => '-Infinity')$$),
     (9, $$SELECT * FROM credit_pools.set_pool(customer_id => 'acme', credit_type_id => 'credits', resource_id => 'nowhere', status => 'frozen')$$),
     (10, $$SELECT * FROM credit_pools.set_pool(customer_id => 'nobody', credit_type_id => 'credits', status => 'frozen')$$),
-    (11, $$SELECT * FROM credit_pools.set_pool(customer_id => 'acme', credit_type_id => 'nothing', status => 'frozen')$$)
+    (11, $$SELECT * FROM credit_pools.set_pool(customer_id => 'acme', credit_type_id => 'nothing', status => 'frozen')$$),
+    (12, $$SELECT * FROM credit_pools.set_pool(customer_id => 'acme', credit_type_id => 'coins', status => 'frozen')$$)
   ) s (n, statement), LATERAL expect_error(statement) e ORDER BY n;
 SELECT * FROM ledger_problems();

@@ -35,7 +35,7 @@ SELECT count(DISTINCT subscription_id) AS subscriptions FROM credit_pools.subscr
 -- At most one active subscription per (customer, resource).
 SELECT * FROM expect_error($$SELECT * FROM credit_pools.provision_subscription(customer_id => 'acme', plan_id => 'basic', resource_id => 'ws', subscription_id => 'sub-other')$$);
 -- A subscription_id belongs to one scope: another resource is another payload. So are other values under the same plan.
-SELECT * FROM expect_error($$SELECT * FROM credit_pools.provision_subscription(customer_id => 'acme', plan_id => 'basic', resource_id => 'ws-3', subscription_id => 'sub-ws')$$);
+SELECT sqlstate, world FROM expect_error($$SELECT * FROM credit_pools.provision_subscription(customer_id => 'acme', plan_id => 'basic', resource_id => 'ws-3', subscription_id => 'sub-ws')$$);
 SELECT * FROM expect_error($$SELECT * FROM credit_pools.provision_subscription(customer_id => 'acme', plan_id => 'basic', resource_id => 'ws', subscription_id => 'sub-ws', overrides => '{"rates": {"run": 2}}')$$);
 -- Another customer's subscription of the same name is another one.
 SELECT subscription_id, status, is_duplicate FROM credit_pools.provision_subscription(customer_id => 'globex', plan_id => 'basic', resource_id => 'ws', subscription_id => 'sub-ws');
@@ -88,7 +88,7 @@ SELECT resource, type, amount, status, effective_at, expires_at FROM grants_of('
 
 -- A subscription that starts later: nothing to use until then.
 SELECT status, period_start, period_end FROM credit_pools.provision_subscription(customer_id => 'later', plan_id => 'basic', resource_id => 'ws', starts_at => '2026-03-20 00:00+00');
-SELECT balance, credit_type_id FROM credit_pools.grant_credits(customer_id => 'later', resource_id => 'ws', credit_type_id => 'coins', amount => 10);
+SELECT balance FROM credit_pools.grant_credits(customer_id => 'later', resource_id => 'ws', credit_type_id => 'coins', amount => 10);
 SELECT * FROM pools_of('later');
 SELECT * FROM expect_error($$SELECT * FROM credit_pools.report_usage(customer_id => 'later', resource_id => 'ws', feature_id => 'run', value => 1)$$);
 SET credit_pools.test_clock = '2026-03-20 00:00+00';

@@ -47,6 +47,15 @@ SET credit_pools.test_clock = '2026-03-03 00:00+00';
 SELECT recharges_requested FROM credit_pools.set_auto_recharge(customer_id => 'umbrella', credit_type_id => 'credits', threshold => 100, target_balance => 200);
 SELECT * FROM recharges_of('umbrella');
 
+-- Low by an expiry that is due in the very call that completes a recharge: the recharge's own grant fires nothing, but the expiry does.
+SELECT FROM credit_pools.open_pool(customer_id => 'both', credit_type_id => 'credits', resource_id => 'ws');
+SELECT balance FROM credit_pools.grant_credits(customer_id => 'both', resource_id => 'ws', credit_type_id => 'credits', amount => 90, expires_at => '2026-03-05 00:00+00', reason => 'gone');
+SELECT recharges_requested FROM credit_pools.set_auto_recharge(customer_id => 'both', credit_type_id => 'credits', threshold => 100, recharge_amount => 10);
+SET credit_pools.test_clock = '2026-03-06 00:00+00';
+SELECT status, balance FROM credit_pools.complete_recharge(customer_id => 'both', recharge_id => recharge_id('both', 'ws'), payment_reference => 'pay-1');
+SELECT seq, entry_type, amount, after, effective_at FROM ledger_of('both');
+SELECT * FROM recharges_of('both');
+
 -- A policy for one pool, set while low: the other pools are not covered.
 SELECT FROM (VALUES ('a'), ('b')) v (r), LATERAL credit_pools.open_pool(customer_id => 'one', credit_type_id => 'credits', resource_id => r);
 SELECT resource_id, pools_covered, recharges_requested FROM credit_pools.set_auto_recharge(customer_id => 'one', credit_type_id => 'credits', threshold => 100, target_balance => 200, resource_id => 'b');

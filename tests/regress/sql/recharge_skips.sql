@@ -54,7 +54,7 @@ SELECT status FROM credit_pools.fail_recharge(customer_id => 'breaker', recharge
 SELECT use_one('breaker'), use_one('breaker');
 SELECT * FROM recharges_of('breaker');
 
--- A new episode is a new row: the pool rose over the threshold in between, by hand.
+-- Another decision ends the episode: switched on again, the next fall asks for a recharge.
 SELECT balance FROM credit_pools.grant_credits(customer_id => 'disabled', resource_id => 'ws', credit_type_id => 'credits', amount => 10);
 SELECT resource_id, enabled, recharges_requested FROM credit_pools.set_auto_recharge(customer_id => 'disabled', credit_type_id => 'credits', threshold => 100, target_balance => 500, enabled => true);
 SELECT balance FROM credit_pools.consume_credits(customer_id => 'disabled', resource_id => 'ws', credit_type_id => 'credits', amount => 10);
@@ -64,6 +64,9 @@ SELECT * FROM recharges_of('disabled');
 SELECT recharges_requested FROM credit_pools.set_auto_recharge(customer_id => 'frozen', credit_type_id => 'credits', threshold => 100, target_balance => 500);
 SELECT status FROM credit_pools.set_pool(customer_id => 'frozen', credit_type_id => 'credits', resource_id => 'ws', status => 'frozen');
 SELECT remaining, balance FROM credit_pools.void_grant(customer_id => 'frozen', grant_id => (SELECT grant_id FROM credit_pools.grants WHERE customer_id = 'frozen'), amount => 10);
+SELECT * FROM recharges_of('frozen');
+-- When it is active again, its level counts: it is low, so it asks.
+SELECT status FROM credit_pools.set_pool(customer_id => 'frozen', credit_type_id => 'credits', resource_id => 'ws', status => 'active');
 SELECT * FROM recharges_of('frozen');
 -- No policy: no rows.
 SELECT use_one('none');
