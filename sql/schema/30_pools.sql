@@ -62,6 +62,7 @@ CREATE TABLE credit_pools.pool_grant (
     expired numeric NOT NULL,
     voided numeric NOT NULL,
     status text NOT NULL,
+    unpaid boolean NOT NULL,
     effective_at timestamptz NOT NULL,
     expires_at timestamptz NOT NULL,
     unlimited boolean NOT NULL,

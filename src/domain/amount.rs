@@ -1,8 +1,8 @@
 //! Exact decimal amounts: 18 decimals, up to 18 digits before the point.
 //!
 //! An `Amount` counts units of 10^-18 in an `i128`. The contract allows scales of 0 to 18, so one fixed
-//! unit serves every credit type and arithmetic never needs to align scales. 18 integer digits leave
-//! room to add up more than 10^2 of the largest amounts; sums are checked all the same.
+//! unit serves every credit type and arithmetic never needs to align scales. Sums may have two digits more
+//! and are checked.
 
 use std::fmt;
 
@@ -15,6 +15,7 @@ pub const MAX_INTEGER_DIGITS: u32 = 18;
 
 const ONE: i128 = 10_i128.pow(MAX_SCALE);
 const OUTSIDE_LIMIT: i128 = 10_i128.pow(MAX_SCALE + MAX_INTEGER_DIGITS);
+const SUM_LIMIT: u128 = 10_u128.pow(MAX_SCALE + MAX_INTEGER_DIGITS + 2);
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Amount(i128);
@@ -70,14 +71,14 @@ impl Amount {
             return 0;
         }
         let mut decimals = MAX_SCALE;
-        while decimals > 0 && rest % 10 == 0 {
+        while decimals > 0 && rest.is_multiple_of(10) {
             rest /= 10;
             decimals -= 1;
         }
         decimals
     }
 
-    /// Reads plain or scientific decimal notation, as PostgreSQL prints `numeric`.
+    /// Reads plain decimal notation, as PostgreSQL prints `numeric`.
     pub fn parse(text: &str) -> Result<Amount, AmountError> {
         let (negative, digits) = match text.as_bytes().first() {
             Some(b'-') => (true, &text[1..]),
@@ -104,7 +105,7 @@ impl Amount {
         }
         // Figures that the extension itself wrote may be sums, so a little more than the limit for
         // amounts from outside can be read back: what fits into an i128.
-        if whole.len() > MAX_INTEGER_DIGITS as usize + 2 {
+        if whole.len() > MAX_INTEGER_DIGITS as usize + 3 {
             return Err(AmountError::TooLarge);
         }
         let mut raw: i128 = 0;
@@ -123,12 +124,13 @@ impl Amount {
         self.0.unsigned_abs() < OUTSIDE_LIMIT as u128
     }
 
+    /// A sum of at most 20 digits before the point; nothing beyond.
     pub fn checked_add(self, other: Amount) -> Option<Amount> {
-        self.0.checked_add(other.0).map(Amount)
+        self.0.checked_add(other.0).map(Amount).filter(|sum| sum.0.unsigned_abs() < SUM_LIMIT)
     }
 
     pub fn checked_sub(self, other: Amount) -> Option<Amount> {
-        self.0.checked_sub(other.0).map(Amount)
+        self.checked_add(-other)
     }
 
     /// `self` × `other`, rounded half away from zero to `scale` places.

@@ -177,13 +177,16 @@ impl Zone {
     /// The period of a recurring plan that `at` lies in: its number from 0, its start and its end.
     /// Before the anchor it is period 0.
     pub fn period(&self, anchor: Instant, span: Span, at: Instant) -> Result<(i64, Instant, Instant), CalendarError> {
+        if !at.is_finite() {
+            return Err(CalendarError::OutOfRange);
+        }
         let mut low = 0_i64;
         if at > anchor {
             let elapsed = at.0.saturating_sub(anchor.0);
-            let mut high = elapsed / span.shortest_micros().max(1) + 1;
+            let mut high = (elapsed / span.shortest_micros().max(1)).saturating_add(1);
             // Largest n with anchor + n × span ≤ at.
             while low < high {
-                let middle = low + (high - low + 1) / 2;
+                let middle = low + (high - low) / 2 + (high - low) % 2;
                 match self.step(anchor, span, middle) {
                     Ok(start) if start <= at => low = middle,
                     Ok(_) | Err(CalendarError::OutOfRange) => high = middle - 1,
@@ -191,7 +194,7 @@ impl Zone {
                 }
             }
         }
-        Ok((low, self.step(anchor, span, low)?, self.step(anchor, span, low + 1)?))
+        Ok((low, self.step(anchor, span, low)?, self.step(anchor, span, low.saturating_add(1))?))
     }
 
     /// The calendar window that `at` lies in, for spending limits: whole months are counted from January

@@ -85,6 +85,8 @@ pub struct Grant {
     pub expired: Amount,
     pub voided: Amount,
     pub status: Status,
+    /// Its payment has not been confirmed, whatever has become of it.
+    pub unpaid: bool,
     pub effective_at: Instant,
     /// `Instant::INFINITY` for none.
     pub expires_at: Instant,

@@ -122,11 +122,11 @@ impl PolicyRules {
             return Some(Attempt { amount, price });
         };
         let left = limit.checked_sub(spent)?;
-        if full <= left {
-            return Some(Attempt { amount, price });
-        }
         if !left.is_positive() {
             return None;
+        }
+        if full <= left {
+            return Some(Attempt { amount, price });
         }
         let cut = left.divide_floor(per_credit, self.scale)?.min(amount);
         let price = self.price(cut)?.min(left);

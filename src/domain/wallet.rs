@@ -110,6 +110,8 @@ pub struct Wallet {
     /// In burn order. Either every open grant, or the active ones that usage would draw first.
     pub grants: Vec<Grant>,
     pub all_loaded: bool,
+    /// The loaded grants are those that usage draws first, with none beside them.
+    pub prefix_loaded: bool,
     pub entries: Vec<Entry>,
 }
 
@@ -124,6 +126,7 @@ impl Wallet {
             next_transition: Instant::INFINITY,
             grants: Vec::new(),
             all_loaded: true,
+            prefix_loaded: true,
             entries: Vec::new(),
         };
         wallet.append(EntryType::Open, Amount::ZERO, None, now);
@@ -166,6 +169,7 @@ impl Wallet {
     /// `start` in the past is kept as the entry's `effective_at`.
     pub fn add(&mut self, mut grant: Grant, unpaid: bool, now: Instant) -> Result<Status, Refusal> {
         let begins = !unpaid && grant.effective_at <= now;
+        grant.unpaid = unpaid;
         grant.status = match (unpaid, begins) {
             (true, _) => Status::PendingPayment,
             (false, false) => Status::Scheduled,
@@ -173,7 +177,7 @@ impl Wallet {
         };
         let (id, start) = (grant.id, grant.effective_at);
         self.next_transition = self.next_transition.min(grant.next_transition());
-        self.grants.push(grant);
+        self.push(grant);
         if begins {
             let index = self.grants.len() - 1;
             self.start(index, start)?;
@@ -188,11 +192,13 @@ impl Wallet {
     pub fn confirm(&mut self, grant_id: i64, now: Instant) -> Result<bool, Refusal> {
         let index = self.index(grant_id)?;
         let Some(grant) = self.grants.get_mut(index) else { return Err(Refusal::UnknownGrant) };
-        match grant.status {
-            Status::PendingPayment => {}
-            Status::Active | Status::Scheduled | Status::Depleted => return Ok(false),
-            status => return Err(Refusal::GrantClosed { status }),
+        if !grant.unpaid {
+            return Ok(false);
         }
+        if grant.status != Status::PendingPayment {
+            return Err(Refusal::GrantClosed { status: grant.status });
+        }
+        grant.unpaid = false;
         grant.dirty = true;
         if grant.effective_at > now {
             grant.status = Status::Scheduled;
@@ -311,6 +317,12 @@ impl Wallet {
             })
     }
 
+    /// Puts a grant beside the loaded ones.
+    pub fn push(&mut self, grant: Grant) {
+        self.prefix_loaded = false;
+        self.grants.push(grant);
+    }
+
     pub fn find(&self, grant_id: i64) -> Result<&Grant, Refusal> {
         self.grants.iter().find(|g| g.id == grant_id).ok_or(Refusal::UnknownGrant)
     }
@@ -351,7 +363,7 @@ impl Wallet {
             .filter(|g| g.serves(feature))
             .try_fold(Amount::ZERO, |sum, g| sum.checked_add(g.available()))
             .ok_or(Refusal::Overflow)?;
-        if loaded < needed { Err(Refusal::NeedsAllGrants) } else { Ok(()) }
+        if loaded < needed || !self.prefix_loaded { Err(Refusal::NeedsAllGrants) } else { Ok(()) }
     }
 
     fn sort(&mut self) {

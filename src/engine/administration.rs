@@ -50,7 +50,7 @@ pub fn set_pool(
         catalogue::credit_type(credit_type_id).ok_or_else(|| Error::unknown("credit_type", credit_type_id))?;
     check_limit(overdraft_limit, credit_type.scale)?;
     let mut pool = LockedPool::lock_by_name(customer_id, resource_id, credit_type_id)?
-        .ok_or_else(|| Error::unknown("pool", super::pool::describe_scope(resource_id, credit_type_id)))?;
+        .ok_or_else(|| super::pool::unknown_pool(resource_id, credit_type_id))?;
     change(&mut pool, overdraft_limit, frozen, metadata);
     Ok(outcome(&pool))
 }

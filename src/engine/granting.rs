@@ -98,6 +98,7 @@ pub fn new_grant(
         expired: Amount::ZERO,
         voided: Amount::ZERO,
         status: Status::Scheduled,
+        unpaid: false,
         effective_at,
         expires_at,
         created_at: now,

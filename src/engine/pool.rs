@@ -48,6 +48,7 @@ impl LockedPool {
     pub fn load_first(&mut self) {
         if !self.row.wallet.all_loaded && self.row.wallet.grants.is_empty() {
             self.row.wallet.grants = grants::first_to_draw(&self.row.customer_id, self.row.pool_id);
+            self.row.wallet.prefix_loaded = true;
         }
     }
 
@@ -60,7 +61,7 @@ impl LockedPool {
     pub fn load_grant(&mut self, grant_id: i64) -> Result<()> {
         if self.row.wallet.find(grant_id).is_err() {
             let grant = grants::one(&self.row.customer_id, grant_id);
-            self.row.wallet.grants.push(grant.ok_or_else(|| Error::unknown("grant", grant_id))?);
+            self.row.wallet.push(grant.ok_or_else(|| Error::unknown("grant", grant_id))?);
         }
         Ok(())
     }
@@ -225,4 +226,13 @@ pub fn describe_scope(resource_id: &str, credit_type_id: &str) -> String {
         "" => format!("the customer's global scope, credit type \"{credit_type_id}\""),
         resource => format!("resource \"{resource}\", credit type \"{credit_type_id}\""),
     }
+}
+
+pub fn unknown_pool(resource_id: &str, credit_type_id: &str) -> Error {
+    let scope = describe_scope(resource_id, credit_type_id);
+    Error::new(Kind::UnknownEntity, format!("there is no pool of {scope}"))
+        .with("kind", "pool")
+        .with("id", credit_type_id)
+        .with("resource_id", Some(resource_id).filter(|id| !id.is_empty()))
+        .hint("open_pool, provision_subscription and grant_credits open pools.")
 }

@@ -56,6 +56,8 @@ pub fn provision(request: &Request) -> Result<Outcome> {
     }
     let now = clock::now();
     customers::ensure(customer_id, resource_id, zone_name, now);
+    // The order of every call: the customer, the scope, then pools. Pools may have to be opened below.
+    customers::share_customer(customer_id);
     customers::lock_scope(customer_id, resource_id);
 
     let now = clock::now();
@@ -318,7 +320,12 @@ struct Overrides {
 impl Overrides {
     fn read(text: Option<&str>) -> Result<Overrides> {
         let mut overrides = Overrides::default();
-        let Some(Value::Object(parts)) = json(text) else { return Ok(overrides) };
+        if text.is_none() {
+            return Ok(overrides);
+        }
+        let Some(Value::Object(parts)) = json(text) else {
+            return Err(Error::argument("overrides", "overrides is nested too deeply"));
+        };
         for (key, part) in parts {
             let part = part.to_string();
             match key.as_str() {

@@ -9,7 +9,7 @@ use super::opening::check_scope;
 use super::pool::LockedPool;
 use super::replay;
 use crate::clock;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::store::grants::Terms;
 use crate::store::ledger::Note;
 use crate::store::pools::{self, PoolRow};
@@ -201,6 +201,9 @@ fn apply(customer_id: &str, credit_type_id: &str, resource_id: &str) -> Result<C
         "" => pools::lock_credit_type(customer_id, credit_type_id),
         resource => pools::lock_by_name(customer_id, resource, credit_type_id).into_iter().collect(),
     };
+    if pools::hidden(customer_id, credit_type_id, resource_id, rows.len()) {
+        return Err(Error::new(Kind::SerializationFailure, "could not serialize access: a pool was opened meanwhile"));
+    }
     // All pools are locked: nobody is counting.
     recharges::forget_spending(customer_id, credit_type_id, resource_id);
     let newest = recharges::newest(customer_id);
@@ -258,8 +261,13 @@ pub fn complete(customer_id: &str, recharge_id: i64, payment_reference: Option<&
         }
         recharge.grant_id
     } else {
+        let had_due = pool.has_due();
         let grant_id = settle(&mut pool, &recharge, payment_reference)?;
         recharges::mark_succeeded(customer_id, recharge_id, grant_id, payment_reference, None, pool.now);
+        if had_due {
+            // The trigger passed over the recharge's own grant, and so over what was due with it.
+            evaluate(customer_id, pool.row.pool_id)?;
+        }
         Some(grant_id)
     };
     Ok(Settled {

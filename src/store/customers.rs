@@ -49,13 +49,18 @@ pub fn lock_scope(customer_id: &str, resource_id: &str) {
     LOCK.run(&[Arg::Text(customer_id), Arg::Text(resource_id)]);
 }
 
+/// Keeps the customer's recharge policies as they are until the transaction ends. Shared with each other.
+pub fn share_customer(customer_id: &str) {
+    static CUSTOMER: Statement = Statement::new("SELECT 1 FROM credit_pools.customer WHERE customer_id = $1 FOR SHARE");
+    CUSTOMER.run(&[Arg::Text(customer_id)]);
+}
+
 /// Keeps the customer's and the scope's recharge policies and the scope's subscription as they are until
 /// the pool that is being opened is there. Openings share this lock with each other.
 pub fn share_for_opening(customer_id: &str, resource_id: &str) {
-    static CUSTOMER: Statement = Statement::new("SELECT 1 FROM credit_pools.customer WHERE customer_id = $1 FOR SHARE");
     static SCOPE: Statement =
         Statement::new("SELECT 1 FROM credit_pools.resource WHERE customer_id = $1 AND resource_id = $2 FOR SHARE");
-    CUSTOMER.run(&[Arg::Text(customer_id)]);
+    share_customer(customer_id);
     SCOPE.run(&[Arg::Text(customer_id), Arg::Text(resource_id)]);
 }
 

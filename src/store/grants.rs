@@ -10,7 +10,7 @@ const PREFIX: i64 = 4;
 macro_rules! grant_columns {
     () => {
         "g.grant_id, g.category, g.priority, g.feature_ids, g.amount, g.consumed, g.held, g.expired, g.voided, g.status,
-         g.effective_at, g.expires_at, g.created_at"
+         g.effective_at, g.expires_at, g.created_at, g.unpaid"
     };
 }
 
@@ -30,6 +30,7 @@ fn read(row: &Row) -> Grant {
         effective_at: row.time(11).unwrap_or(Instant::INFINITY),
         expires_at: row.time(12).unwrap_or(Instant::INFINITY),
         created_at: row.time(13).unwrap_or(Instant::INFINITY),
+        unpaid: row.boolean(14),
         dirty: false,
     }
 }
@@ -119,9 +120,9 @@ pub fn insert(customer_id: &str, pool_id: i64, grant: &Grant, terms: &Terms) {
              (customer_id, grant_id, pool_id, category, priority, amount, consumed, held, expired, voided, status,
               effective_at, expires_at, unlimited, plain, feature_ids, price, price_currency, payment_reference, source,
               subscription_id, plan_id, entry_id, period_start, recharge_id, display_name, reason, metadata,
-              created_at)
+              created_at, unpaid)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14::text[] IS NULL,
-                 $4 <> 'promotional', $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27)",
+                 $4 <> 'promotional', $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28)",
     );
     INSERT.run(&[
         Arg::Text(customer_id),
@@ -151,12 +152,13 @@ pub fn insert(customer_id: &str, pool_id: i64, grant: &Grant, terms: &Terms) {
         Arg::MaybeText(terms.reason),
         Arg::Json(terms.metadata),
         Arg::Time(grant.created_at),
+        Arg::Bool(grant.unpaid),
     ]);
 }
 
 pub fn update(customer_id: &str, grant: &Grant) {
     static UPDATE: Statement = Statement::new(
-        "UPDATE credit_pools.pool_grant SET consumed = $3, held = $4, expired = $5, voided = $6, status = $7
+        "UPDATE credit_pools.pool_grant SET consumed = $3, held = $4, expired = $5, voided = $6, status = $7, unpaid = $8
          WHERE customer_id = $1 AND grant_id = $2",
     );
     UPDATE.run(&[
@@ -167,6 +169,7 @@ pub fn update(customer_id: &str, grant: &Grant) {
         Arg::Number(grant.expired),
         Arg::Number(grant.voided),
         Arg::Text(grant.status.as_str()),
+        Arg::Bool(grant.unpaid),
     ]);
 }
 

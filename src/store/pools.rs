@@ -55,6 +55,7 @@ impl PoolRow {
                 next_transition: row.time(16).unwrap_or(Instant::INFINITY),
                 grants: Vec::new(),
                 all_loaded: false,
+                prefix_loaded: false,
                 entries: Vec::new(),
             },
             scope_revision: row.int(17).unwrap_or_default(),
@@ -198,4 +199,15 @@ pub fn balance(customer_id: &str, pool_id: i64) -> Option<Amount> {
     static BALANCE: Statement =
         Statement::new("SELECT balance FROM credit_pools.pool WHERE customer_id = $1 AND pool_id = $2");
     BALANCE.first(&[Arg::Text(customer_id), Arg::Int(pool_id)], |row| row.amount(1)).flatten()
+}
+
+/// Whether there are pools that this transaction's snapshot does not see, beside the `seen` ones that it does:
+/// only at REPEATABLE READ and above, where a statement does not see what others have committed since.
+pub fn hidden(customer_id: &str, credit_type_id: &str, scope_id: &str, seen: usize) -> bool {
+    static COUNT: Statement = Statement::new(
+        "SELECT count(*) FROM credit_pools.pool
+         WHERE customer_id = $1 AND credit_type_id = $2 AND ($3 = '' OR scope_id = $3)",
+    );
+    let args = [Arg::Text(customer_id), Arg::Text(credit_type_id), Arg::Text(scope_id)];
+    super::spi::keeps_snapshot() && COUNT.first_of_latest(&args, |row| row.int(1)).flatten() != i64::try_from(seen).ok()
 }

@@ -104,28 +104,31 @@ impl Statement {
     }
 
     /// Runs it and turns every row into a value.
-    pub fn rows<T>(&self, args: &[Arg], mut read: impl FnMut(&Row) -> T) -> Vec<T> {
-        let count = usize::try_from(self.execute(args)).unwrap_or(0);
-        // SAFETY: SPI_tuptable is this execution's result, with `count` rows; it is freed once.
-        unsafe {
-            let table = pg_sys::SPI_tuptable;
-            if table.is_null() {
-                return Vec::new();
-            }
-            let mut values = Vec::with_capacity(count);
-            for index in 0..count {
-                values.push(read(&Row { tuple: *(*table).vals.add(index), shape: (*table).tupdesc }));
-            }
-            pg_sys::SPI_freetuptable(table);
-            values
-        }
+    pub fn rows<T>(&self, args: &[Arg], read: impl FnMut(&Row) -> T) -> Vec<T> {
+        take_rows(self.execute(args), read)
     }
 
     pub fn first<T>(&self, args: &[Arg], read: impl FnMut(&Row) -> T) -> Option<T> {
         self.rows(args, read).into_iter().next()
     }
 
+    /// As `first`, but seeing all that is committed by now, whatever the transaction's isolation level.
+    pub fn first_of_latest<T>(&self, args: &[Arg], read: impl FnMut(&Row) -> T) -> Option<T> {
+        // SAFETY: the snapshot is active for just this statement, which runs as read-only: it keeps it.
+        unsafe {
+            pg_sys::PushActiveSnapshot(pg_sys::GetLatestSnapshot());
+            let count = self.execute_as(args, true);
+            let value = take_rows(count, read).into_iter().next();
+            pg_sys::PopActiveSnapshot();
+            value
+        }
+    }
+
     fn execute(&self, args: &[Arg]) -> u64 {
+        self.execute_as(args, self.read_only)
+    }
+
+    fn execute_as(&self, args: &[Arg], read_only: bool) -> u64 {
         let plan = self.plan(args);
         let mut values: Vec<pg_sys::Datum> = Vec::with_capacity(args.len());
         let mut nulls: Vec<std::ffi::c_char> = Vec::with_capacity(args.len());
@@ -136,7 +139,7 @@ impl Statement {
         }
         // SAFETY: values and nulls have one element per parameter of the plan, of the types it was made with.
         unsafe {
-            let result = pg_sys::SPI_execute_plan(plan, values.as_mut_ptr(), nulls.as_ptr(), self.read_only, 0);
+            let result = pg_sys::SPI_execute_plan(plan, values.as_mut_ptr(), nulls.as_ptr(), read_only, 0);
             if result < 0 {
                 pgrx::error!("SPI refused a statement of credit_pools: {result}");
             }
@@ -181,6 +184,30 @@ impl Statement {
             plan
         }
     }
+}
+
+/// The rows of the execution just made, as values.
+fn take_rows<T>(count: u64, mut read: impl FnMut(&Row) -> T) -> Vec<T> {
+    let count = usize::try_from(count).unwrap_or(0);
+    // SAFETY: SPI_tuptable is the last execution's result, with `count` rows; it is freed once.
+    unsafe {
+        let table = pg_sys::SPI_tuptable;
+        if table.is_null() {
+            return Vec::new();
+        }
+        let mut values = Vec::with_capacity(count);
+        for index in 0..count {
+            values.push(read(&Row { tuple: *(*table).vals.add(index), shape: (*table).tupdesc }));
+        }
+        pg_sys::SPI_freetuptable(table);
+        values
+    }
+}
+
+/// Whether the transaction keeps one snapshot (REPEATABLE READ and above).
+pub fn keeps_snapshot() -> bool {
+    // SAFETY: reads a variable of the backend.
+    unsafe { pg_sys::XactIsoLevel >= pg_sys::XACT_REPEATABLE_READ as i32 }
 }
 
 /// One row of a result; columns are counted from 1.
@@ -231,13 +258,14 @@ impl Row {
         self.get::<Vec<u8>>(column)
     }
 
-    /// A column that the extension itself wrote, so that it is an amount; a foreign figure counts as NULL.
+    /// A figure that the extension itself wrote. One that is no amount must never become another: the call
+    /// fails.
     pub fn amount(&self, column: i32) -> Option<Amount> {
-        self.numeric(column).and_then(|text| Amount::parse(&text).ok())
+        self.numeric(column).map(|text| Amount::parse(&text).unwrap_or_else(|_| unreadable(&text)))
     }
 
     pub fn limit(&self, column: i32) -> Option<Limit> {
-        self.numeric(column).and_then(|text| Limit::parse(&text).ok())
+        self.numeric(column).map(|text| Limit::parse(&text).unwrap_or_else(|_| unreadable(&text)))
     }
 
     pub fn json(&self, column: i32) -> Option<serde_json::Value> {
@@ -247,6 +275,12 @@ impl Row {
     fn numeric(&self, column: i32) -> Option<String> {
         self.get::<AnyNumeric>(column).map(|number| number.to_string())
     }
+}
+
+fn unreadable(figure: &str) -> ! {
+    crate::error::Error::state(format!("credit_pools cannot read the figure {figure} in its tables"))
+        .hint("It was changed outside the functions of credit_pools.")
+        .raise()
 }
 
 /// Runs `body` connected to SPI.

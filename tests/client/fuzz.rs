@@ -339,7 +339,9 @@ fn nulls_and_extremes_one_by_one() {
         let good: Vec<Option<String>> = function
             .arguments
             .iter()
-            .map(|argument| plausible(function, argument).map_or(Some("NULL".to_owned()), |values| values.first().cloned()))
+            .map(|argument| {
+                plausible(function, argument).map_or(Some("NULL".to_owned()), |values| values.first().cloned())
+            })
             .collect();
         calls.push(spelled(function, &good));
         for (at, argument) in function.arguments.iter().enumerate() {

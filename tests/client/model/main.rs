@@ -40,6 +40,66 @@ fn the_server_does_what_the_naive_model_does() {
     }
 }
 
+/// 4850, not 4850.000000: in results, in views and in the ledger, whether or not something is due.
+#[test]
+fn amounts_have_no_trailing_zeros() {
+    let database = Database::new();
+    let mut session = database.session();
+    for step in [
+        "set_config('credit_pools.test_clock', '2026-01-01 00:00+00', false)",
+        "credit_pools.define_credit_type(credit_type_id => 't', scale => 4)",
+        "credit_pools.open_pool(customer_id => 'c', credit_type_id => 't', overdraft_limit => 10.00)",
+        "credit_pools.grant_credits(customer_id => 'c', credit_type_id => 't', amount => 10.50, price => 3.10, price_currency => 'EUR', expires_at => '2026-01-02 00:00+00')",
+        "credit_pools.grant_credits(customer_id => 'c', credit_type_id => 't', amount => 100.00)",
+        "credit_pools.grant_credits(customer_id => 'c', credit_type_id => 't', amount => 7.0000, effective_at => '2026-01-03 00:00+00')",
+        "credit_pools.consume_credits(customer_id => 'c', credit_type_id => 't', amount => 4.2500)",
+        "credit_pools.consume_credits(customer_id => 'c', credit_type_id => 't', amount => 0.2500)",
+        "credit_pools.consume_credits(customer_id => 'c', credit_type_id => 't', amount => 108.00)",
+        "credit_pools.void_grant(customer_id => 'c', grant_id => 3, amount => 1.50)",
+    ] {
+        let sql = format!("SELECT * FROM {step}");
+        check_digits(&mut session, &sql);
+    }
+    for clock in ["2026-01-01", "2026-01-02", "2026-01-05"] {
+        session.exec(&format!("SET credit_pools.test_clock = '{clock} 00:00+00'"));
+        for view in ["pools", "grants", "ledger", "usage_events"] {
+            check_digits(&mut session, &format!("SELECT * FROM credit_pools.{view}"));
+        }
+    }
+}
+
+fn check_digits(session: &mut Session, sql: &str) {
+    for row in session.rows(sql) {
+        for column in [
+            "amount",
+            "balance",
+            "remaining",
+            "available",
+            "consumed",
+            "expired",
+            "voided",
+            "held",
+            "debt",
+            "granted",
+            "restricted",
+            "overdraft_limit",
+            "next_expiry_amount",
+            "credits",
+            "credits_consumed",
+            "shortfall",
+            "balance_before",
+            "balance_after",
+        ] {
+            if row.has(column)
+                && let Some(found) = row.opt(column)
+            {
+                let zeros = found.contains('.') && (found.ends_with('0') || found.ends_with('.'));
+                assert!(!zeros, "{column} is {found}: {row:?}\n from {sql}");
+            }
+        }
+    }
+}
+
 fn number(name: &str, default: usize) -> usize {
     std::env::var(name).map_or(default, |text| text.trim().parse().unwrap_or_else(|_| panic!("{name} is a number")))
 }
@@ -61,7 +121,8 @@ fn shrink(database: &Database, sequence: Vec<Step>, difference: Difference) -> (
             candidate.drain(from..(from + chunk).min(candidate.len()));
             attempts += 1;
             match Game::new(&mut session, format!("s{attempts}")).play(&candidate) {
-                Err(difference) => {
+                // The same kind of difference: another one may hide behind it.
+                Err(difference) if difference.what.get(..12) == worst.what.get(..12) => {
                     candidate.truncate(difference.step + 1);
                     best = candidate;
                     worst = difference;
@@ -69,7 +130,7 @@ fn shrink(database: &Database, sequence: Vec<Step>, difference: Difference) -> (
                     session = database.session();
                     session.exec("SET synchronous_commit = off");
                 }
-                Ok(()) => from += chunk,
+                _ => from += chunk,
             }
         }
         chunk /= 2;

@@ -277,7 +277,7 @@ impl<'a> Game<'a> {
             (Ok(row), Outcome::Row(expected)) => {
                 for (column, wanted) in expected {
                     let found = row.opt(column).unwrap_or("NULL").to_owned();
-                    if !wanted.contains(&found) {
+                    if !wanted.iter().any(|wanted| same(&found, wanted)) {
                         differs!("{column} is {found}, should be {wanted:?}\n in {row:?}\n from {sql}");
                     }
                 }
@@ -460,7 +460,7 @@ impl<'a> Game<'a> {
             let mut wrong = Vec::new();
             let mut check = |column: &str, wanted: String| {
                 let found = row.opt(column).unwrap_or("NULL");
-                if found != wanted {
+                if !same(found, &wanted) {
                     wrong.push(format!("{column} is {found}, should be {wanted}"));
                 }
             };
@@ -494,7 +494,7 @@ impl<'a> Game<'a> {
                 let mut wrong = Vec::new();
                 let mut check = |column: &str, wanted: String| {
                     let found = row.opt(column).unwrap_or("NULL");
-                    if found != wanted {
+                    if !same(found, &wanted) {
                         wrong.push(format!("{column} is {found}, should be {wanted}"));
                     }
                 };
@@ -533,7 +533,7 @@ impl<'a> Game<'a> {
                  FROM credit_pools.ledger WHERE pool_id = {} AND (amount <> 0 OR entry_type = 'schedule') ORDER BY seq",
                 self.ids[place]
             ));
-            let wanted = canonical(pool.ledger.iter().map(show).collect());
+            let mut wanted: Vec<Shown> = pool.ledger.iter().map(show).collect();
             let found: Vec<Shown> = rows
                 .iter()
                 .map(|row| {
@@ -545,7 +545,6 @@ impl<'a> Game<'a> {
                     Shown { kind, at: Some(row.int("at")), grant, amount }
                 })
                 .collect();
-            let found = canonical(found);
             if found.len() > wanted.len() || (all && found.len() < wanted.len()) {
                 differs!(
                     "ledger of pool {}: {} rows, should be {}\n{}",
@@ -556,11 +555,17 @@ impl<'a> Game<'a> {
                 );
             }
             for (number, row) in found.iter().enumerate() {
-                let model = &wanted[number];
-                let same_time = model.at.is_none() || model.at == row.at;
-                if (&row.kind, &row.grant, row.amount) != (&model.kind, &model.grant, model.amount) || !same_time {
+                // Grants that begin, or end, at one instant do so in any order among themselves.
+                let any_order = matches!(row.kind.as_str(), "expire" | "grant");
+                let ahead = wanted[number..]
+                    .iter()
+                    .take(if any_order { usize::MAX } else { 1 })
+                    .take_while(|model| model.kind == row.kind && (model.at.is_none() || model.at == row.at))
+                    .position(|model| model.shows(row));
+                let Some(ahead) = ahead else {
                     differs!("ledger of pool {} differs at row {number}\n{}", self.ids[place], beside(&found, &wanted));
-                }
+                };
+                wanted[number..=number + ahead].rotate_right(1);
             }
             if let Some(missing) = wanted[found.len()..]
                 .iter()
@@ -614,6 +619,12 @@ fn find(pools: &[Pool], grant: i64) -> Option<(usize, usize)> {
     })
 }
 
+/// Equal, trailing zeros aside: another test looks at these.
+fn same(found: &str, wanted: &str) -> bool {
+    let found = if found.contains('.') { found.trim_end_matches('0').trim_end_matches('.') } else { found };
+    found == wanted
+}
+
 fn words(list: &[&str]) -> Vec<String> {
     list.iter().map(|word| (*word).to_owned()).collect()
 }
@@ -626,6 +637,14 @@ struct Shown {
     amount: Amount,
 }
 
+impl Shown {
+    /// The model's row is this row of the server, as far as the model says.
+    fn shows(&self, row: &Shown) -> bool {
+        (&self.kind, &self.grant, self.amount) == (&row.kind, &row.grant, row.amount)
+            && (self.at.is_none() || self.at == row.at)
+    }
+}
+
 fn show(entry: &Entry) -> Shown {
     Shown {
         kind: entry.kind.to_owned(),
@@ -633,22 +652,6 @@ fn show(entry: &Entry) -> Shown {
         grant: entry.grant.map(|id| id.to_string()),
         amount: entry.amount,
     }
-}
-
-/// Grants that begin, or end, at one instant: in any order among themselves.
-fn canonical(mut rows: Vec<Shown>) -> Vec<Shown> {
-    let mut from = 0;
-    while from < rows.len() {
-        let mut to = from + 1;
-        if ["expire", "grant"].contains(&rows[from].kind.as_str()) && rows[from].at.is_some() {
-            while to < rows.len() && rows[to].kind == rows[from].kind && rows[to].at == rows[from].at {
-                to += 1;
-            }
-        }
-        rows[from..to].sort();
-        from = to;
-    }
-    rows
 }
 
 fn beside(found: &[Shown], wanted: &[Shown]) -> String {

@@ -37,6 +37,17 @@ SELECT sqlstate, message FROM expect_error($$SELECT * FROM credit_pools.report_u
 COMMIT;
 SELECT * FROM ledger_of('acme');
 
+-- A price that is rolled back with its whole transaction: nobody pays it.
+BEGIN;
+SELECT changed FROM credit_pools.define_rate(feature_id => 'run', credit_type_id => 'credits', credits_per_unit => 9, plan_id => 'basic', effective_at => '2026-02-28 00:00+00');
+SELECT credits_consumed, balance FROM credit_pools.report_usage(customer_id => 'acme', resource_id => 'ws', feature_id => 'run', value => 1);
+ROLLBACK;
+SELECT credits_consumed, balance FROM credit_pools.report_usage(customer_id => 'acme', resource_id => 'ws', feature_id => 'run', value => 1);
+-- One that a superuser corrects in the table itself counts as well.
+UPDATE credit_pools.rate SET credits_per_unit = 2 WHERE feature_id = 'run';
+SELECT credits_consumed, balance FROM credit_pools.report_usage(customer_id => 'acme', resource_id => 'ws', feature_id => 'run', value => 1);
+UPDATE credit_pools.rate SET credits_per_unit = 1 WHERE feature_id = 'run';
+
 -- A plan change that is rolled back: the old plan's price holds.
 SELECT FROM credit_pools.define_plan(plan_id => 'dear');
 SELECT FROM credit_pools.define_rate(feature_id => 'run', credit_type_id => 'credits', credits_per_unit => 20, plan_id => 'dear');
@@ -59,7 +70,7 @@ BEGIN
     END;
     PERFORM credit_pools.consume_credits(customer_id => 'acme', resource_id => 'ws', credit_type_id => 'credits', amount => 2);
 END $$;
-SELECT * FROM ledger_of('acme') WHERE seq > 5;
+SELECT * FROM ledger_of('acme') WHERE seq > 7;
 
 -- Many calls in one statement: each sees what the one before did.
 SELECT sum(u.credits_consumed) AS consumed, min(u.balance) AS balance FROM generate_series(1, 10) i, LATERAL credit_pools.consume_credits(customer_id => 'acme', resource_id => 'ws', credit_type_id => 'credits', amount => 1 + 0 * i) u;
