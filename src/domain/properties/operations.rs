@@ -141,6 +141,7 @@ impl Lot {
             expired: credits(self.expired),
             voided: credits(self.voided),
             status: self.state,
+            unpaid: !self.paid,
             effective_at: tick(self.starts),
             expires_at: tick_or_never(self.ends),
             created_at: tick(self.made),

@@ -55,6 +55,14 @@ SELECT world() AS before \gset
 SELECT usage_id = :first_id AS same_id, credits_consumed, balance, is_duplicate FROM credit_pools.report_usage(customer_id => 'acme', resource_id => 'ws', feature_id => 'run', value => 10, idempotency_key => 'job-1');
 SELECT credits_consumed, shortfall, balance, is_duplicate FROM credit_pools.consume_credits(customer_id => 'acme', resource_id => 'ws', credit_type_id => 'credits', amount => 1000, on_insufficient => 'cap', idempotency_key => 'all');
 SELECT world() = :'before' AS unchanged;
+-- A usage that took nothing, because there was nothing or because it cost nothing, has used its key all the same.
+SELECT FROM credit_pools.define_feature(feature_id => 'free');
+SELECT FROM credit_pools.define_rate(feature_id => 'free', credit_type_id => 'credits', credits_per_unit => 0, plan_id => 'basic');
+SELECT credits_consumed, shortfall, balance, is_duplicate FROM generate_series(1, 2) i, LATERAL credit_pools.consume_credits(customer_id => 'acme', resource_id => 'ws', credit_type_id => 'credits', amount => 3 + 0 * i, on_insufficient => 'cap', idempotency_key => 'none') ORDER BY is_duplicate;
+SELECT credits_consumed, shortfall, balance, is_duplicate FROM generate_series(1, 2) i, LATERAL credit_pools.report_usage(customer_id => 'acme', resource_id => 'ws', feature_id => 'free', value => 3 + 0 * i, idempotency_key => 'free') ORDER BY is_duplicate;
+SELECT sqlstate FROM expect_error($$SELECT * FROM credit_pools.consume_credits(customer_id => 'acme', resource_id => 'ws', credit_type_id => 'credits', amount => 4, on_insufficient => 'cap', idempotency_key => 'none')$$);
+SELECT sqlstate FROM expect_error($$SELECT * FROM credit_pools.consume_credits(customer_id => 'globex', resource_id => 'ws', credit_type_id => 'credits', amount => 4, idempotency_key => 'none')$$);
+SELECT count(*) AS usages FROM credit_pools.usage_events WHERE customer_id = 'acme';
 -- … after it is frozen:
 SELECT status FROM credit_pools.set_pool(customer_id => 'acme', credit_type_id => 'credits', resource_id => 'ws', status => 'frozen');
 SELECT credits_consumed, balance, is_duplicate FROM credit_pools.report_usage(customer_id => 'acme', resource_id => 'ws', feature_id => 'run', value => 10, idempotency_key => 'job-1');

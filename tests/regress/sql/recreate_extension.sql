@@ -18,7 +18,6 @@ SELECT count(*) AS schemas FROM pg_namespace WHERE nspname = 'credit_pools';
 CREATE EXTENSION credit_pools;
 SELECT count(*) AS customers FROM credit_pools.customer;
 SELECT sqlstate, message FROM expect_error($$SELECT * FROM credit_pools.consume_credits(customer_id => 'acme', resource_id => 'ws', credit_type_id => 'credits', amount => 10)$$);
-SELECT sqlstate, message FROM expect_error($$SELECT * FROM credit_pools.report_usage(customer_id => 'acme', resource_id => 'ws', feature_id => 'run', value => 10)$$);
 
 -- The same names, but the customer has a dear plan now, and the credits have decimals.
 SELECT FROM credit_pools.define_credit_type(credit_type_id => 'credits', scale => 2);
