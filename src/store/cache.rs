@@ -17,7 +17,7 @@ use pgrx::pg_sys;
 use pgrx::prelude::*;
 
 use super::catalogue::{self, CreditType, RateVersion};
-use super::subscriptions;
+use super::{spi, subscriptions};
 
 /// More entries than this are forgotten all at once: bounds the memory of a session.
 const MOST_RATES: usize = 10_000;
@@ -100,6 +100,9 @@ pub fn credit_type(credit_type_id: &str) -> Option<CreditType> {
     }
     watch_tables();
     let found = catalogue::credit_type(credit_type_id)?;
+    if spi::keeps_snapshot() {
+        return Some(found);
+    }
     CACHE.with_borrow_mut(|cache| cache.credit_types.insert(credit_type_id.to_owned(), found));
     Some(found)
 }
@@ -118,6 +121,10 @@ fn rates(feature_id: &str, plan_id: &str) -> Rc<[RateVersion]> {
     }
     watch_tables();
     let found: Rc<[RateVersion]> = catalogue::rate_versions(feature_id, plan_id).into();
+    // An old snapshot may have shown what has been announced as changed already: not to be remembered.
+    if spi::keeps_snapshot() {
+        return found;
+    }
     CACHE.with_borrow_mut(|cache| {
         if cache.rates.len() >= MOST_RATES {
             cache.rates.clear();
