@@ -199,7 +199,7 @@ pub fn on_insufficient(value: Option<&str>) -> Result<OnInsufficient> {
 }
 
 /// A price and its currency belong together.
-pub fn price<'a>(amount: Option<Amount>, currency: Option<&'a str>) -> Result<Option<&'a str>> {
+pub fn price(amount: Option<Amount>, currency: Option<&str>) -> Result<Option<&str>> {
     match (amount, currency) {
         (_, Some(code)) if !currency_is_well_formed(code) => {
             Err(Error::argument("price_currency", "price_currency must be an ISO 4217 code, such as EUR")

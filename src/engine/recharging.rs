@@ -37,6 +37,7 @@ pub fn evaluate(customer_id: &str, pool_id: i64) -> Result<()> {
         cooling_down: cooling_down(&policy, &zone, customer_id, pool_id, now)?,
         breaker_open: pool.breaker_opened_at.is_some(),
     };
+    cache::refresh();
     let rules = rules_of(&policy, &pool.credit_type_id);
     let decision = rules.decide(view, || {
         let (spent, count) = recharges::lock_spending(customer_id, &pool.credit_type_id, &policy.resource_id, window);
@@ -109,8 +110,10 @@ fn settle(pool: &mut LockedPool, recharge: &Recharge, payment_reference: Option<
 }
 
 fn rules_of(policy: &Policy, credit_type_id: &str) -> PolicyRules {
+    let credit_type = cache::credit_type(credit_type_id);
     PolicyRules {
-        enabled: policy.enabled,
+        // An archived credit type takes no new grants, so none is asked for.
+        enabled: policy.enabled && credit_type.is_none_or(|t| !t.archived),
         threshold: policy.threshold,
         size: match (policy.target_balance, policy.recharge_amount) {
             (Some(target), _) => Size::Target(target),
@@ -120,7 +123,7 @@ fn rules_of(policy: &Policy, credit_type_id: &str) -> PolicyRules {
         currency: policy.price_currency.clone(),
         max_spend: policy.max_spend,
         max_count: policy.max_count,
-        scale: cache::credit_type(credit_type_id).map_or(0, |t| t.scale),
+        scale: credit_type.map_or(0, |t| t.scale),
     }
 }
 

@@ -70,20 +70,27 @@ pub fn announce_change(table: pg_sys::Oid) {
     unsafe { pg_sys::CacheInvalidateRelcacheByRelid(table) };
 }
 
-/// Takes in what other sessions have announced, and forgets what is no longer so.
+/// Takes in what other sessions have announced, and forgets what is no longer so: all of it, since the change
+/// may have been another extension of the same name, with its own revisions.
 pub fn refresh() {
+    watch_tables();
     // SAFETY: may be called anywhere in a transaction; it runs callbacks such as ours.
     unsafe { pg_sys::AcceptInvalidationMessages() };
     let generation = GENERATION.load(Ordering::Relaxed);
     CACHE.with_borrow_mut(|cache| {
-        if cache.generation != generation || RATE_TABLE.load(Ordering::Relaxed) == 0 {
-            *cache = Cache { generation, scopes: std::mem::take(&mut cache.scopes), ..Cache::default() };
+        if cache.generation != generation {
+            *cache = Cache { generation, ..Cache::default() };
         }
     });
 }
 
-/// Remembers which tables to watch. DROP and CREATE EXTENSION give them new oids, and invalidate the old.
+/// Remembers which tables to watch. DROP EXTENSION invalidates them, and CREATE EXTENSION makes new ones.
 fn watch_tables() {
+    static SEEN: AtomicU64 = AtomicU64::new(u64::MAX);
+    let generation = GENERATION.load(Ordering::Relaxed);
+    if SEEN.swap(generation, Ordering::Relaxed) == generation {
+        return;
+    }
     for (table, name) in [(&RATE_TABLE, c"rate"), (&CREDIT_TYPE_TABLE, c"credit_type")] {
         // SAFETY: looks names up in the system catalogue; 0 where they are missing.
         let oid = unsafe {
@@ -98,7 +105,6 @@ pub fn credit_type(credit_type_id: &str) -> Option<CreditType> {
     if let Some(known) = CACHE.with_borrow(|cache| cache.credit_types.get(credit_type_id).copied()) {
         return Some(known);
     }
-    watch_tables();
     let found = catalogue::credit_type(credit_type_id)?;
     if spi::keeps_snapshot() {
         return Some(found);
@@ -119,7 +125,6 @@ fn rates(feature_id: &str, plan_id: &str) -> Rc<[RateVersion]> {
     if let Some(known) = CACHE.with_borrow(|cache| cache.rates.get(&key).cloned()) {
         return known;
     }
-    watch_tables();
     let found: Rc<[RateVersion]> = catalogue::rate_versions(feature_id, plan_id).into();
     // An old snapshot may have shown what has been announced as changed already: not to be remembered.
     if spi::keeps_snapshot() {
