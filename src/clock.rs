@@ -6,6 +6,7 @@ use credit_pools_domain::Instant;
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
+use crate::error::Error;
 use crate::settings;
 
 fn test_instant() -> Option<Instant> {
@@ -18,7 +19,11 @@ fn test_instant() -> Option<Instant> {
             &[Some(text.as_ptr().into()), Some(pg_sys::InvalidOid.into()), Some((-1_i32).into())],
         )
     }?;
-    Some(Instant::from_micros(datum.value() as i64))
+    let instant = Instant::from_micros(datum.value() as i64);
+    if !instant.is_finite() {
+        Error::argument("credit_pools.test_clock", "credit_pools.test_clock must be a finite instant").raise();
+    }
+    Some(instant)
 }
 
 /// For reads: the start of the statement.

@@ -95,8 +95,27 @@ impl Error {
         self
     }
 
+    /// What to do, where the error itself does not say it better.
+    fn default_hint(&self) -> Option<String> {
+        let about = self.detail.get("kind").and_then(Value::as_str);
+        let hint = match (self.kind, about) {
+            (Kind::UnknownEntity, Some("customer" | "resource")) => "provision_subscription and open_pool make it.",
+            (Kind::UnknownEntity, Some("plan")) => "Define it with define_plan.",
+            (Kind::UnknownEntity, Some("feature")) => "Define it with define_feature.",
+            (Kind::UnknownEntity, Some("credit_type")) => "Define it with define_credit_type.",
+            (Kind::UnknownEntity, Some("auto_recharge_policy")) => "Set one with set_auto_recharge.",
+            (Kind::UnknownEntity, _) => "The views grants, recharges and pools list what this customer has.",
+            (Kind::InvalidState, _) => "The views pools, grants, subscriptions and recharges show the state.",
+            (Kind::InvalidParameter, _) => {
+                "Correct the argument that DETAIL names; \\df+ credit_pools.* tells the rules."
+            }
+            _ => return None,
+        };
+        Some(hint.to_owned())
+    }
+
     /// Reports the error to PostgreSQL and leaves through it.
-    pub fn raise(self) -> ! {
+    pub fn raise(mut self) -> ! {
         unsafe extern "C-unwind" {
             fn errstart(elevel: i32, domain: *const std::ffi::c_char) -> bool;
             fn errcode(sqlerrcode: i32) -> i32;
@@ -107,9 +126,10 @@ impl Error {
         }
         let state = self.kind.sqlstate();
         let code = state.iter().rev().fold(0_i32, |code, &c| (code << 6) | i32::from(c.wrapping_sub(b'0') & 0x3F));
+        let hint = self.hint.take().or_else(|| self.default_hint()).map(c_string);
         let message = c_string(self.message);
         let detail = (!self.detail.is_empty()).then(|| c_string(Value::Object(self.detail).to_string()));
-        let hint = self.hint.map(c_string);
+
         // SAFETY: the calls and their order are those of PostgreSQL's ereport(); "%s" takes one C string
         // each, all of which outlive the call. errfinish at ERROR does not return: it jumps to the guard,
         // which turns the jump into an unwinding that PostgreSQL's error data survives.
@@ -128,8 +148,7 @@ impl Error {
                 }
             });
         }
-        // errfinish cannot return at ERROR.
-        std::process::abort()
+        unreachable!("errfinish returned at ERROR")
     }
 }
 

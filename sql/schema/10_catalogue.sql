@@ -1,6 +1,15 @@
 -- The catalogue: what can be granted, what can be used, and at what rate.
 -- Small tables, written by the define_* functions only, shared by all customers.
 
+-- Ids are compared byte by byte and handed to Rust as they are: both want UTF-8.
+DO $$
+BEGIN
+    IF pg_catalog.getdatabaseencoding() OPERATOR(pg_catalog.<>) 'UTF8' THEN
+        RAISE EXCEPTION 'credit_pools needs a database with encoding UTF8' USING ERRCODE = '0A000';
+    END IF;
+END
+$$;
+
 CREATE TABLE credit_pools.credit_type (
     credit_type_id text COLLATE "C" NOT NULL PRIMARY KEY,
     display_name text,

@@ -144,7 +144,7 @@ impl Wallet {
         }
         loop {
             let next = self.earliest_transition();
-            if next > now {
+            if next > now || !next.is_finite() {
                 self.next_transition = next;
                 return Ok(true);
             }

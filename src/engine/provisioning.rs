@@ -68,6 +68,7 @@ pub fn provision(request: &Request) -> Result<Outcome> {
         }
         !over
     });
+    let changes_plan = current.is_some();
     let (subscription, unchanged) = match current {
         Some(current) => changed(request, current, &overrides)?,
         None => (new_subscription(request, zone_name, &overrides, now)?, false),
@@ -80,7 +81,7 @@ pub fn provision(request: &Request) -> Result<Outcome> {
             overrides: amounts(subscription.amount_overrides.as_deref()).collect(),
             quantities: amounts(subscription.quantities.as_deref()).collect(),
         };
-        fill_pools(request, &subscription, &zone, &entries, &amounts)?;
+        fill_pools(request, &subscription, &zone, &entries, &amounts, changes_plan)?;
     }
     outcome(subscription, &zone, &entries, now, unchanged)
 }
@@ -196,6 +197,7 @@ fn fill_pools(
     zone: &Zone,
     entries: &[PlanEntry],
     amounts: &Amounts,
+    changes_plan: bool,
 ) -> Result<()> {
     let Request { customer_id, resource_id, .. } = *request;
     let mut overdrafts: BTreeMap<String, Option<Limit>> =
@@ -219,7 +221,9 @@ fn fill_pools(
         }
         let credit_type_id = pool.row.credit_type_id.clone();
         for entry in entries.iter().filter(|entry| entry.credit_type_id == credit_type_id) {
-            grant_entry(pool, subscription, zone, entry, amounts)?;
+            // What a change of plan brings counts from the change on, not from the start of the period.
+            let not_before = if changes_plan { pool.now } else { Instant::NEG_INFINITY };
+            grant_entry(pool, subscription, zone, entry, amounts, not_before)?;
         }
         pool.write(&Note { reason: Some("plan"), idempotency_key: request.idempotency_key, ..Note::default() });
     }
@@ -233,6 +237,7 @@ fn grant_entry(
     zone: &Zone,
     entry: &PlanEntry,
     amounts: &Amounts,
+    not_before: Instant,
 ) -> Result<()> {
     let cadence = Cadence { every: entry.cadence, expires_after: entry.expires_after };
     let at = pool.now.max(subscription.starts_at);
@@ -255,7 +260,7 @@ fn grant_entry(
         return Ok(());
     }
     let category = Category::parse(&entry.category).unwrap_or(Category::Recurring);
-    let grant = new_grant(amount, category, entry.priority, period.start, period.expires_at, pool.now);
+    let grant = new_grant(amount, category, entry.priority, period.start.max(not_before), period.expires_at, pool.now);
     let terms = Terms {
         source: "plan",
         subscription_id: Some(subscription_id),

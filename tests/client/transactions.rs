@@ -242,6 +242,13 @@ fn kept_plans_survive_discard_and_a_new_extension() {
             session.exec("CREATE EXTENSION credit_pools");
         }
         support::seed_catalogue(&mut session);
+        // The ids begin at 1 again, what they mean is new: nothing of the old catalogue may be remembered.
+        session.call("define_rate(feature_id => 'feature-ai-tokens', credit_type_id => 'ai-tokens', plan_id => 'plan-basic', credits_per_unit => 4)");
+        session.call("provision_subscription(customer_id => 'c1', plan_id => 'plan-pro', resource_id => 'ws-a')");
+        session.call("open_pool(customer_id => 'c1', resource_id => 'ws-a', credit_type_id => 'ai-tokens', overdraft_limit => 1000)");
+        assert_eq!(session.call(USE_10).get("credits_consumed"), "20", "plan-pro");
+        session.exec("DROP EXTENSION credit_pools; CREATE EXTENSION credit_pools");
+        support::seed_catalogue(&mut session);
         fill(&mut session);
     }
     // Dropped and made again in a transaction that is rolled back.
@@ -350,6 +357,19 @@ fn a_catalogue_change_elsewhere_is_seen_by_the_next_call() {
     admin.exec("COMMIT");
     assert_eq!(cost(&mut session), "31");
     session.exec("COMMIT");
+    // What an old snapshot showed is right for that transaction and forgotten after it.
+    for level in ["REPEATABLE READ", "SERIALIZABLE"] {
+        admin.call(&rate(31));
+        assert_eq!(cost(&mut session), "31");
+        session.exec(&format!("BEGIN ISOLATION LEVEL {level}"));
+        left(&mut session);
+        admin.call(&rate(32));
+        assert_eq!(cost(&mut session), "31", "{level}");
+        session.exec("COMMIT");
+        assert_eq!(cost(&mut session), "32", "after {level}");
+        admin.call(&rate(31));
+        assert_eq!(cost(&mut session), "31");
+    }
     // What a session changed itself and rolled back, by transaction and by savepoint.
     session.exec("BEGIN");
     session.call(&rate(40));

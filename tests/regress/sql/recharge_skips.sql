@@ -11,7 +11,7 @@ CREATE FUNCTION new_pool(customer text) RETURNS numeric LANGUAGE sql AS $$
     SELECT balance FROM credit_pools.grant_credits(customer_id => $1, resource_id => 'ws', credit_type_id => 'credits', amount => 100)$$;
 CREATE FUNCTION use_one(customer text) RETURNS numeric LANGUAGE sql AS $$
     SELECT balance FROM credit_pools.consume_credits(customer_id => $1, resource_id => 'ws', credit_type_id => 'credits', amount => 1)$$;
-SELECT c, new_pool(c) FROM unnest(ARRAY['breaker', 'cooldown', 'count', 'disabled', 'frozen', 'none', 'pending', 'spend']) c;
+SELECT c, new_pool(c) FROM unnest(ARRAY['archived', 'breaker', 'cooldown', 'count', 'disabled', 'frozen', 'none', 'pending', 'spend']) c;
 
 -- disabled: there is a policy, switched off. Three usages, one row.
 SELECT enabled, pools_covered, recharges_requested FROM credit_pools.set_auto_recharge(customer_id => 'disabled', credit_type_id => 'credits', threshold => 100, target_balance => 500, enabled => false);
@@ -71,4 +71,12 @@ SELECT * FROM recharges_of('frozen');
 -- No policy: no rows.
 SELECT use_one('none');
 SELECT * FROM recharges_of('none');
+-- An archived credit type takes no new grants, so no recharge is asked for either; one that was asked for before is granted when it is paid.
+SELECT recharges_requested FROM credit_pools.set_auto_recharge(customer_id => 'archived', credit_type_id => 'credits', threshold => 100, recharge_amount => 1);
+SELECT use_one('archived');
+SELECT FROM credit_pools.archive_credit_type(credit_type_id => 'credits');
+SELECT use_one('archived');
+SELECT status, balance FROM credit_pools.complete_recharge(customer_id => 'archived', recharge_id => recharge_id('archived', 'ws'), payment_reference => 'pay-1');
+SELECT use_one('archived');
+SELECT * FROM recharges_of('archived');
 SELECT * FROM ledger_problems();
