@@ -425,6 +425,7 @@ fn policies_change_while_usage_goes_on() {
         provision(&mut session, "c1", resource);
         grant(&mut session, "c1", resource, 10_000);
     }
+    session.call("define_plan_credits(plan_id => 'plan-pro', credit_type_id => 'cents', amount => 10)");
     // 40P01 (deadlock) or any other error fails the test by the panic of `call`.
     at_once(&database, THREADS, |number, session| {
         let mut random = StdRng::seed_from_u64(seed + number as u64);
@@ -456,6 +457,14 @@ fn policies_change_while_usage_goes_on() {
                     }
                 }
                 3 => grant(session, "c1", resource, 7),
+                4 => {
+                    // A new scope whose plan changes to one with a further credit type: a pool opens.
+                    let fresh = format!("ws-new-{turn}");
+                    provision(session, "c1", &fresh);
+                    session.call(&format!(
+                        "provision_subscription(customer_id => 'c1', plan_id => 'plan-pro', resource_id => '{fresh}')"
+                    ));
+                }
                 _ => {
                     session.call(&usage("c1", resource, random.random_range(1..30)));
                 }
