@@ -109,6 +109,8 @@ impl Error {
             (Kind::InvalidParameter, _) => {
                 "Correct the argument that DETAIL names; \\df+ credit_pools.* tells the rules."
             }
+            (Kind::IdempotencyConflict, _) => "Repeat the values of the first time, or take a new key or id.",
+            (Kind::SerializationFailure, _) => "Run the transaction again.",
             _ => return None,
         };
         Some(hint.to_owned())

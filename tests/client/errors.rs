@@ -688,6 +688,15 @@ fn pc004_idempotency_conflict() {
                 "provision_subscription(customer_id => 'c1', plan_id => 'plan-pro', resource_id => 'ws-k', subscription_id => 'sk', idempotency_key => 'k')",
                 conflict.clone(),
             ),
+            // The subscription's own id: another scope, or other values.
+            (
+                "provision_subscription(customer_id => 'c1', plan_id => 'plan-basic', resource_id => 'ws-b', subscription_id => 's1')",
+                conflict.clone(),
+            ),
+            (
+                "provision_subscription(customer_id => 'c1', plan_id => 'plan-basic', resource_id => 'ws-a', subscription_id => 's1', time_zone => 'Europe/Paris')",
+                conflict.clone(),
+            ),
             (void.as_str(), conflict.clone()),
         ],
     );
