@@ -155,7 +155,7 @@ pub struct Covered {
 }
 
 /// Sets the policy of all pools of a customer and credit type, or of one resource's pool, and evaluates the
-/// pools that it covers. Opens their breakers' circuit again, and counts spending anew.
+/// pools that it covers. Closes their breakers, and counts spending anew.
 pub fn set_policy(customer_id: &str, credit_type_id: &str, policy: &Policy) -> Result<Covered> {
     check_scope(customer_id, &policy.resource_id)?;
     let credit_type =
