@@ -146,6 +146,14 @@ impl Amount {
         i128::try_from(raw).ok().map(Amount)
     }
 
+    /// `percent` of it, cut (toward zero) to `scale` places.
+    pub fn percent_floor(self, percent: Amount, scale: u32) -> Option<Amount> {
+        let places = MAX_SCALE - scale.min(MAX_SCALE);
+        let unit = I256::from(10_i128).pow(places);
+        let product = I256::from(self.0) * I256::from(percent.0) / (I256::from(ONE) * I256::from(100_i128));
+        i128::try_from(product / unit * unit).ok().map(Amount)
+    }
+
     /// `self` ÷ `other`, cut (toward zero) to `scale` places; nothing for a divisor of zero.
     pub fn divide_floor(self, other: Amount, scale: u32) -> Option<Amount> {
         if other.is_zero() {

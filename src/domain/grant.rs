@@ -72,6 +72,43 @@ impl Status {
     }
 }
 
+/// Where a grant came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    Manual,
+    Recharge,
+    /// A plan's entry, for one period.
+    Plan,
+    /// What was carried over from a plan's grant.
+    Rollover,
+}
+
+impl Source {
+    pub fn parse(text: &str) -> Option<Source> {
+        Some(match text {
+            "manual" => Source::Manual,
+            "recharge" => Source::Recharge,
+            "plan" => Source::Plan,
+            "rollover" => Source::Rollover,
+            _ => return None,
+        })
+    }
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Source::Manual => "manual",
+            Source::Recharge => "recharge",
+            Source::Plan => "plan",
+            Source::Rollover => "rollover",
+        }
+    }
+
+    /// Made by the subscription's plan: it ends and moves with the subscription where that is asked for.
+    pub fn is_recurring(self) -> bool {
+        matches!(self, Source::Plan | Source::Rollover)
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grant {
     pub id: i64,
@@ -91,11 +128,53 @@ pub struct Grant {
     /// `Instant::INFINITY` for none.
     pub expires_at: Instant,
     pub created_at: Instant,
+    pub source: Source,
+    /// The schedule that made it.
+    pub schedule_id: Option<i64>,
+    /// The boundary that it was granted for.
+    pub period_start: Option<Instant>,
+    /// The grant whose rest it carries on.
+    pub source_grant_id: Option<i64>,
+    /// Not in its table yet.
+    pub fresh: bool,
     /// Changed since it was loaded.
     pub dirty: bool,
 }
 
 impl Grant {
+    /// A grant for every feature and without an end, that has not begun and is in no table.
+    pub fn new(
+        id: i64,
+        amount: Amount,
+        category: Category,
+        priority: i16,
+        effective_at: Instant,
+        created_at: Instant,
+    ) -> Grant {
+        Grant {
+            id,
+            category,
+            priority,
+            features: None,
+            amount,
+            consumed: Amount::ZERO,
+            held: Amount::ZERO,
+            expired: Amount::ZERO,
+            voided: Amount::ZERO,
+            status: Status::Scheduled,
+            unpaid: false,
+            effective_at,
+            expires_at: Instant::INFINITY,
+            created_at,
+            source: Source::Manual,
+            schedule_id: None,
+            period_start: None,
+            source_grant_id: None,
+            fresh: true,
+            dirty: false,
+        }
+    }
+
     /// What is left of the grant, the held part included. Invariant: never negative.
     pub fn remaining(&self) -> Amount {
         Amount::from_raw(self.amount.raw() - self.consumed.raw() - self.expired.raw() - self.voided.raw())

@@ -6,21 +6,22 @@
 
 mod amount;
 mod calendar;
+mod due;
 mod grant;
 mod ids;
 mod money;
-mod plan;
 mod recharge;
+mod schedule;
 mod seal;
 mod wallet;
 
 pub use amount::{Amount, AmountError, Limit, MAX_INTEGER_DIGITS, MAX_SCALE};
 pub use calendar::{CalendarError, Instant, Span, Zone};
-pub use grant::{Category, Grant, Status};
+pub use grant::{Category, Grant, Source, Status};
 pub use ids::{IdError, MAX_ID_CHARS, check_id};
 pub use money::{currency_is_well_formed, minor_digits};
-pub use plan::{Cadence, PlanPeriod};
 pub use recharge::{Attempt, Decision, PolicyRules, PoolView, Size, SkipReason, Spending};
+pub use schedule::{Cadence, EntryTerms, Period, Rollover, Schedule};
 pub use seal::{SealedRow, fingerprint, seal};
 pub use wallet::{Drawn, Entry, EntryType, Figures, OnInsufficient, Refusal, Wallet};
 

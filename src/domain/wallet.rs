@@ -5,7 +5,7 @@
 //! - `balance + debt` = what the active grants still hold beyond their holds
 //! - where there is debt, no unlimited credit is left (it would have paid the debt)
 
-use crate::{Amount, Grant, Instant, Limit, Status};
+use crate::{Amount, Grant, Instant, Limit, Schedule, Status};
 
 /// The kinds of ledger entry that this version writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +19,10 @@ pub enum EntryType {
     Update,
     Debt,
     DebtSettle,
+    TransferIn,
+    TransferOut,
+    RolloverIn,
+    RolloverOut,
 }
 
 impl EntryType {
@@ -33,6 +37,10 @@ impl EntryType {
             EntryType::Update => "update",
             EntryType::Debt => "debt",
             EntryType::DebtSettle => "debt_settle",
+            EntryType::TransferIn => "transfer_in",
+            EntryType::TransferOut => "transfer_out",
+            EntryType::RolloverIn => "rollover_in",
+            EntryType::RolloverOut => "rollover_out",
         }
     }
 }
@@ -46,6 +54,8 @@ pub struct Entry {
     pub balance_after: Amount,
     pub grant_id: Option<i64>,
     pub effective_at: Instant,
+    /// What the rules say of why, where the call itself does not.
+    pub reason: Option<&'static str>,
 }
 
 /// The running sums of a pool. `granted` counts grants from when they begin to count.
@@ -109,6 +119,8 @@ pub struct Wallet {
     pub next_transition: Instant,
     /// In burn order. Either every open grant, or the active ones that usage would draw first.
     pub grants: Vec<Grant>,
+    /// What the subscription's plan still has to grant; loaded with every open grant, in the order of entries.
+    pub schedules: Vec<Schedule>,
     pub all_loaded: bool,
     /// The loaded grants are those that usage draws first, with none beside them.
     pub prefix_loaded: bool,
@@ -125,44 +137,13 @@ impl Wallet {
             frozen: false,
             next_transition: Instant::INFINITY,
             grants: Vec::new(),
+            schedules: Vec::new(),
             all_loaded: true,
             prefix_loaded: true,
             entries: Vec::new(),
         };
         wallet.append(EntryType::Open, Amount::ZERO, None, now);
         wallet
-    }
-
-    /// Carries out what is due at `now`: at each instant expiry, then starts, then settlement of debt
-    /// (contract, section 2). Returns whether anything was due.
-    pub fn advance(&mut self, now: Instant) -> Result<bool, Refusal> {
-        if self.next_transition > now {
-            return Ok(false);
-        }
-        if !self.all_loaded {
-            return Err(Refusal::NeedsAllGrants);
-        }
-        loop {
-            let next = self.earliest_transition();
-            if next > now || !next.is_finite() {
-                self.next_transition = next;
-                return Ok(true);
-            }
-            self.sort();
-            for index in 0..self.grants.len() {
-                let ends = self.grants.get(index).is_some_and(|g| g.status.is_open() && g.expires_at <= next);
-                if ends {
-                    self.expire(index, next)?;
-                }
-            }
-            for index in 0..self.grants.len() {
-                let grant = self.grants.get(index);
-                if grant.is_some_and(|g| g.status == Status::Scheduled && g.effective_at <= next) {
-                    self.start(index, next)?;
-                }
-            }
-            self.settle_debt(next)?;
-        }
     }
 
     /// Puts a new grant into the pool. It begins at once unless it waits for its payment or its start;
@@ -302,6 +283,72 @@ impl Wallet {
         Ok(part)
     }
 
+    /// Makes a grant end earlier. A row of 0 says so; the end itself comes by the clock.
+    pub fn end_earlier(
+        &mut self,
+        grant_id: i64,
+        at: Instant,
+        reason: &'static str,
+        now: Instant,
+    ) -> Result<(), Refusal> {
+        let index = self.index(grant_id)?;
+        let Some(grant) = self.grants.get_mut(index) else { return Err(Refusal::UnknownGrant) };
+        if grant.status.is_open() && grant.expires_at > at {
+            grant.expires_at = at;
+            grant.dirty = true;
+            self.next_transition = self.next_transition.min(at);
+            self.append(EntryType::Update, Amount::ZERO, Some(grant_id), now);
+            self.explain_last(reason);
+        }
+        Ok(())
+    }
+
+    /// Takes `part` of an active grant out of the pool. Returns the grant that it is to be in another pool, which
+    /// keeps category, priority and expiry.
+    pub fn transfer_out(&mut self, grant_id: i64, part: Amount, new_id: i64, now: Instant) -> Result<Grant, Refusal> {
+        let index = self.index(grant_id)?;
+        let Some(grant) = self.grants.get_mut(index) else { return Err(Refusal::UnknownGrant) };
+        if part > grant.available() {
+            return Err(Refusal::ExceedsGrant { available: grant.available() });
+        }
+        grant.voided = grant.voided.checked_add(part).ok_or(Refusal::Overflow)?;
+        grant.dirty = true;
+        if grant.remaining().is_zero() {
+            grant.status = Status::Voided;
+        }
+        let moved = Grant {
+            features: grant.features.clone(),
+            expires_at: grant.expires_at,
+            source: grant.source,
+            schedule_id: grant.schedule_id,
+            source_grant_id: Some(grant_id),
+            ..Grant::new(new_id, part, grant.category, grant.priority, grant.effective_at, now)
+        };
+        let restricted = grant.is_restricted();
+        self.figures.voided = self.figures.voided.checked_add(part).ok_or(Refusal::Overflow)?;
+        self.unrestrict(restricted, part)?;
+        self.book(EntryType::TransferOut, -part, Some(grant_id), now)?;
+        Ok(moved)
+    }
+
+    /// Takes in what `transfer_out` took out of another pool.
+    pub fn transfer_in(&mut self, moved: Grant, now: Instant) -> Result<(), Refusal> {
+        let (id, part, restricted) = (moved.id, moved.amount, moved.is_restricted());
+        self.next_transition = self.next_transition.min(moved.expires_at);
+        self.push(Grant { status: Status::Active, ..moved });
+        self.figures.granted = self.figures.granted.checked_add(part).ok_or(Refusal::Overflow)?;
+        if restricted {
+            self.figures.restricted = self.figures.restricted.checked_add(part).ok_or(Refusal::Overflow)?;
+        }
+        self.book(EntryType::TransferIn, part, Some(id), now)?;
+        self.settle_debt(now)
+    }
+
+    /// Adds a schedule, or a topped-up one's instant, to what the clock has to look at.
+    pub fn watch(&mut self, at: Instant) {
+        self.next_transition = self.next_transition.min(at);
+    }
+
     /// Whether the sums agree, within the pool and within each loaded grant: asserted before anything is
     /// written, since the tables have no CHECK (see sql/schema/30_pools.sql).
     pub fn audit(&self) -> bool {
@@ -327,13 +374,8 @@ impl Wallet {
         self.grants.iter().find(|g| g.id == grant_id).ok_or(Refusal::UnknownGrant)
     }
 
-    fn index(&self, grant_id: i64) -> Result<usize, Refusal> {
+    pub(crate) fn index(&self, grant_id: i64) -> Result<usize, Refusal> {
         self.grants.iter().position(|g| g.id == grant_id).ok_or(Refusal::UnknownGrant)
-    }
-
-    /// The instant of the next transition among the loaded grants.
-    pub fn earliest_transition(&self) -> Instant {
-        self.grants.iter().map(Grant::next_transition).min().unwrap_or(Instant::INFINITY)
     }
 
     /// What the active grants offer to a usage of `feature`.
@@ -366,67 +408,11 @@ impl Wallet {
         if loaded < needed || !self.prefix_loaded { Err(Refusal::NeedsAllGrants) } else { Ok(()) }
     }
 
-    fn sort(&mut self) {
+    pub(crate) fn sort(&mut self) {
         self.grants.sort_by(Grant::burn_order);
     }
 
-    /// A grant begins to count. What was voided of it before counts with it, so that the sums agree.
-    fn start(&mut self, index: usize, effective_at: Instant) -> Result<(), Refusal> {
-        let Some(grant) = self.grants.get_mut(index) else { return Err(Refusal::UnknownGrant) };
-        grant.status = Status::Active;
-        grant.dirty = true;
-        let (id, part, restricted) = (grant.id, grant.unheld(), grant.is_restricted());
-        let (amount, voided) = (grant.amount, grant.voided);
-        let figures = &mut self.figures;
-        figures.granted = figures.granted.checked_add(amount).ok_or(Refusal::Overflow)?;
-        figures.voided = figures.voided.checked_add(voided).ok_or(Refusal::Overflow)?;
-        if restricted {
-            figures.restricted = figures.restricted.checked_add(part).ok_or(Refusal::Overflow)?;
-        }
-        self.book(EntryType::Grant, part, Some(id), effective_at)
-    }
-
-    fn expire(&mut self, index: usize, at: Instant) -> Result<(), Refusal> {
-        let Some(grant) = self.grants.get_mut(index) else { return Err(Refusal::UnknownGrant) };
-        let counted = grant.status == Status::Active;
-        let part = grant.unheld();
-        grant.expired = grant.expired.checked_add(part).ok_or(Refusal::Overflow)?;
-        grant.status = Status::Expired;
-        grant.dirty = true;
-        let (id, restricted) = (grant.id, grant.is_restricted());
-        if counted {
-            self.figures.expired = self.figures.expired.checked_add(part).ok_or(Refusal::Overflow)?;
-            self.unrestrict(restricted, part)?;
-            self.book(EntryType::Expire, -part, Some(id), at)
-        } else {
-            // It never counted: an unpaid grant whose time ran out.
-            self.append(EntryType::Expire, Amount::ZERO, Some(id), at);
-            Ok(())
-        }
-    }
-
-    /// Debt is paid by the credits that have become active, in burn order, by two rows that cancel out.
-    /// Feature-limited credits never pay debt (contract, section 10).
-    fn settle_debt(&mut self, at: Instant) -> Result<(), Refusal> {
-        if self.figures.debt.is_zero() {
-            return Ok(());
-        }
-        self.sort();
-        for index in 0..self.grants.len() {
-            let Some(grant) = self.grants.get(index) else { break };
-            let part = grant.available().min(self.figures.debt);
-            if part.is_zero() || grant.is_restricted() {
-                continue;
-            }
-            self.figures.debt = self.figures.debt.checked_sub(part).ok_or(Refusal::Overflow)?;
-            self.book(EntryType::DebtSettle, part, None, at)?;
-            let id = self.consume(index, part)?;
-            self.book(EntryType::DebtSettle, -part, Some(id), at)?;
-        }
-        Ok(())
-    }
-
-    fn consume(&mut self, index: usize, part: Amount) -> Result<i64, Refusal> {
+    pub(crate) fn consume(&mut self, index: usize, part: Amount) -> Result<i64, Refusal> {
         let Some(grant) = self.grants.get_mut(index) else { return Err(Refusal::UnknownGrant) };
         grant.consumed = grant.consumed.checked_add(part).ok_or(Refusal::Overflow)?;
         grant.dirty = true;
@@ -439,14 +425,14 @@ impl Wallet {
         Ok(id)
     }
 
-    fn unrestrict(&mut self, restricted: bool, part: Amount) -> Result<(), Refusal> {
+    pub(crate) fn unrestrict(&mut self, restricted: bool, part: Amount) -> Result<(), Refusal> {
         if restricted {
             self.figures.restricted = self.figures.restricted.checked_sub(part).ok_or(Refusal::Overflow)?;
         }
         Ok(())
     }
 
-    fn book(
+    pub(crate) fn book(
         &mut self,
         kind: EntryType,
         amount: Amount,
@@ -458,7 +444,13 @@ impl Wallet {
         Ok(())
     }
 
-    fn append(&mut self, kind: EntryType, amount: Amount, grant_id: Option<i64>, effective_at: Instant) {
+    pub(crate) fn explain_last(&mut self, reason: &'static str) {
+        if let Some(entry) = self.entries.last_mut() {
+            entry.reason = Some(reason);
+        }
+    }
+
+    pub(crate) fn append(&mut self, kind: EntryType, amount: Amount, grant_id: Option<i64>, effective_at: Instant) {
         self.seq += 1;
         self.entries.push(Entry {
             seq: self.seq,
@@ -467,6 +459,7 @@ impl Wallet {
             balance_after: self.figures.balance,
             grant_id,
             effective_at,
+            reason: None,
         });
     }
 }

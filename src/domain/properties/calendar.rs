@@ -6,7 +6,7 @@ use jiff::tz::TimeZone;
 use proptest::prelude::*;
 
 use super::cases;
-use crate::{Cadence, Instant, Span, Zone};
+use crate::{Instant, Span, Zone};
 
 const SECOND: i64 = 1_000_000;
 const HOUR: i64 = 3600 * SECOND;
@@ -176,25 +176,6 @@ proptest! {
             prop_assert_eq!(zone.period(anchor, span, Instant::from_micros(end.micros() - 1)).unwrap().0, number);
             prop_assert!(zone.period(anchor, span, end).unwrap().0 > number);
         }
-    }
-
-    #[test]
-    fn a_plan_period_is_the_period_or_has_its_own_end(
-        name in zones(),
-        anchor in instants(),
-        every in prop::option::of(spans()),
-        expires_after in prop::option::of(spans()),
-        at in instants(),
-    ) {
-        let zone = zone(name);
-        let period = Cadence { every, expires_after }.current(&zone, anchor, at).unwrap();
-        let (start, end) = match every {
-            Some(span) => zone.period(anchor, span, at).map(|(_, start, end)| (start, end)).unwrap(),
-            None => (anchor, Instant::INFINITY),
-        };
-        prop_assert_eq!(period.start, start);
-        let expected = expires_after.map_or(end, |span| zone.step(start, span, 1).unwrap());
-        prop_assert_eq!(period.expires_at, expected);
     }
 
     #[test]

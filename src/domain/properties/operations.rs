@@ -131,21 +131,22 @@ impl Lot {
         let credits = |count: i128| Amount::from_raw(count * unit);
         let features: Vec<String> = self.features.iter().map(|name| name.to_string()).collect();
         Grant {
-            id: self.id,
-            category: self.category,
-            priority: self.priority,
             features: (!features.is_empty()).then_some(features),
-            amount: credits(self.amount),
             consumed: credits(self.consumed),
             held: credits(self.held),
             expired: credits(self.expired),
             voided: credits(self.voided),
             status: self.state,
             unpaid: !self.paid,
-            effective_at: tick(self.starts),
             expires_at: tick_or_never(self.ends),
-            created_at: tick(self.made),
-            dirty: false,
+            ..Grant::new(
+                self.id,
+                credits(self.amount),
+                self.category,
+                self.priority,
+                tick(self.starts),
+                tick(self.made),
+            )
         }
     }
 }
@@ -245,5 +246,6 @@ fn hold(wallet: &mut Wallet, id: i64, part: Amount, now: Instant) {
         balance_after: wallet.figures.balance,
         grant_id: Some(id),
         effective_at: now,
+        reason: None,
     });
 }
