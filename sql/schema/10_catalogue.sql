@@ -37,10 +37,12 @@ CREATE TABLE credit_pools.plan (
     created_at timestamptz NOT NULL
 );
 
+-- Versioned, so that a renewal that is booked late is the one of its instant: it takes the version then in force.
 CREATE TABLE credit_pools.plan_entry (
     plan_id text COLLATE "C" NOT NULL REFERENCES credit_pools.plan,
     credit_type_id text COLLATE "C" NOT NULL REFERENCES credit_pools.credit_type,
     entry_id text COLLATE "C" NOT NULL,
+    effective_at timestamptz NOT NULL,
     amount numeric NOT NULL CHECK (amount > 0),
     cadence interval,
     priority smallint NOT NULL CHECK (priority BETWEEN 0 AND 100),
@@ -51,7 +53,7 @@ CREATE TABLE credit_pools.plan_entry (
     rollover_periods integer NOT NULL CHECK (rollover_periods > 0),
     quantity_feature_id text COLLATE "C" REFERENCES credit_pools.feature,
     overdraft_limit numeric NOT NULL CHECK (overdraft_limit >= 0),
-    PRIMARY KEY (plan_id, credit_type_id, entry_id)
+    PRIMARY KEY (plan_id, credit_type_id, entry_id, effective_at)
 );
 
 -- plan_id '' is the rate for every plan: a key column cannot be NULL.

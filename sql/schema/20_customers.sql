@@ -24,6 +24,8 @@ CREATE TABLE credit_pools.subscription (
     status text NOT NULL CHECK (status IN ('active', 'cancelled', 'ended')),
     starts_at timestamptz NOT NULL,
     ends_at timestamptz NOT NULL,
+    cancelled_at timestamptz,
+    end_credits text NOT NULL CHECK (end_credits IN ('keep', 'expire')),
     time_zone text NOT NULL,
     quantities jsonb,
     rate_overrides jsonb,
@@ -33,7 +35,7 @@ CREATE TABLE credit_pools.subscription (
     created_at timestamptz NOT NULL,
     updated_at timestamptz NOT NULL,
     PRIMARY KEY (customer_id, subscription_id),
-    CHECK (ends_at > starts_at)
+    CHECK (ends_at > starts_at OR cancelled_at IS NOT NULL)
 );
 
 -- At most one active subscription per scope.

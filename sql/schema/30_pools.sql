@@ -6,6 +6,7 @@ CREATE SEQUENCE credit_pools.grant_id_seq AS bigint;
 CREATE SEQUENCE credit_pools.usage_id_seq AS bigint;
 CREATE SEQUENCE credit_pools.recharge_id_seq AS bigint;
 CREATE SEQUENCE credit_pools.revision_seq AS bigint;
+CREATE SEQUENCE credit_pools.schedule_id_seq AS bigint;
 
 -- The lock and the summary of a pool. A usage changes no indexed column, so its update stays on the page
 -- (HOT); the free space is for that.
@@ -48,6 +49,27 @@ CREATE TABLE credit_pools.pool (
 CREATE INDEX pool_by_resource ON credit_pools.pool (customer_id, resource_id, credit_type_id);
 CREATE INDEX pool_due ON credit_pools.pool (next_transition_at);
 
+-- Where each entry of a subscription's plan stands: the next boundary at which it grants, and into which pool. Read
+-- and written under the pool's lock only. A plan that the subscription left keeps its rows, not running, so that an
+-- entry grants once per period also when the plan is changed away and back.
+CREATE TABLE credit_pools.schedule (
+    customer_id text COLLATE "C" NOT NULL,
+    schedule_id bigint NOT NULL,
+    pool_id bigint NOT NULL,
+    subscription_id text COLLATE "C" NOT NULL,
+    plan_id text COLLATE "C" NOT NULL,
+    credit_type_id text COLLATE "C" NOT NULL,
+    entry_id text COLLATE "C" NOT NULL,
+    next_at timestamptz NOT NULL,
+    granted numeric,
+    overdraft_limit numeric NOT NULL,
+    running boolean NOT NULL,
+    PRIMARY KEY (customer_id, schedule_id),
+    UNIQUE (customer_id, subscription_id, plan_id, credit_type_id, entry_id)
+) WITH (fillfactor = 80);
+
+CREATE INDEX schedule_of_pool ON credit_pools.schedule (customer_id, pool_id);
+
 -- expires_at 'infinity' is never. unlimited and plain are feature_ids IS NULL and category <> 'promotional',
 -- as columns for the order of consumption.
 CREATE TABLE credit_pools.pool_grant (
@@ -76,6 +98,8 @@ CREATE TABLE credit_pools.pool_grant (
     plan_id text COLLATE "C",
     entry_id text COLLATE "C",
     period_start timestamptz,
+    schedule_id bigint,
+    source_grant_id bigint,
     recharge_id bigint,
     display_name text,
     reason text,
@@ -83,8 +107,7 @@ CREATE TABLE credit_pools.pool_grant (
     created_at timestamptz NOT NULL,
     PRIMARY KEY (customer_id, grant_id),
     -- A plan entry grants at most once per period of a subscription. NULLs, of other grants, do not meet.
-    CONSTRAINT pool_grant_once_per_period
-        UNIQUE (customer_id, subscription_id, plan_id, pool_id, entry_id, period_start)
+    CONSTRAINT pool_grant_once_per_period UNIQUE (customer_id, schedule_id, period_start)
 ) WITH (fillfactor = 70);
 
 CREATE INDEX pool_grant_of_pool ON credit_pools.pool_grant (customer_id, pool_id, grant_id);

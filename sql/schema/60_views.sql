@@ -44,7 +44,7 @@ SELECT p.customer_id,
        n.held,
        n.debt,
        n.restricted,
-       p.overdraft_limit,
+       n.overdraft_limit,
        CASE WHEN p.frozen THEN 'frozen' ELSE 'active' END AS status,
        n.next_expiry_at,
        n.next_expiry_amount,
@@ -55,23 +55,24 @@ FROM credit_pools.pool p
 CROSS JOIN LATERAL credit_pools.pool_now(p.customer_id, p.pool_id) n
 WHERE p.next_transition_at <= credit_pools.clock();
 
+-- A renewal that is due but not booked is a grant without grant_id, so that the grants always make up the balance.
 CREATE VIEW credit_pools.grants AS
-SELECT s.customer_id,
-       s.resource_id,
-       s.credit_type_id,
+SELECT p.customer_id,
+       p.resource_id,
+       p.credit_type_id,
        g.grant_id,
        g.pool_id,
        g.category,
        g.priority,
        g.amount,
-       trim_scale(g.amount - s.consumed - s.expired - s.voided) AS remaining,
-       CASE WHEN s.status = 'active' THEN trim_scale(g.amount - s.consumed - s.expired - s.voided - s.held)
+       trim_scale(g.amount - g.consumed - g.expired - g.voided) AS remaining,
+       CASE WHEN g.status = 'active' THEN trim_scale(g.amount - g.consumed - g.expired - g.voided - g.held)
             ELSE 0 END AS available,
-       s.held,
-       s.consumed,
-       s.expired,
-       s.voided,
-       s.status,
+       g.held,
+       g.consumed,
+       g.expired,
+       g.voided,
+       g.status,
        g.effective_at,
        NULLIF(g.expires_at, 'infinity') AS expires_at,
        g.price,
@@ -87,20 +88,50 @@ SELECT s.customer_id,
        g.payment_reference,
        g.plan_id,
        g.entry_id,
-       g.period_start
-FROM (
-    SELECT p.customer_id, p.resource_id, p.credit_type_id, b.grant_id,
-           b.consumed, b.held, b.expired, b.voided, b.status
-    FROM credit_pools.pool p
-    JOIN credit_pools.pool_grant b ON b.customer_id = p.customer_id AND b.pool_id = p.pool_id
-    WHERE p.next_transition_at > credit_pools.clock()
-    UNION ALL
-    SELECT p.customer_id, p.resource_id, p.credit_type_id, n.grant_id,
-           n.consumed, n.held, n.expired, n.voided, n.status
-    FROM credit_pools.pool p
-    CROSS JOIN LATERAL credit_pools.grants_now(p.customer_id, p.pool_id) n
-    WHERE p.next_transition_at <= credit_pools.clock()) s
-JOIN credit_pools.pool_grant g ON g.customer_id = s.customer_id AND g.grant_id = s.grant_id;
+       g.period_start,
+       g.source_grant_id
+FROM credit_pools.pool p
+JOIN credit_pools.pool_grant g ON g.customer_id = p.customer_id AND g.pool_id = p.pool_id
+WHERE p.next_transition_at > credit_pools.clock()
+UNION ALL
+SELECT p.customer_id,
+       p.resource_id,
+       p.credit_type_id,
+       n.grant_id,
+       p.pool_id,
+       n.category,
+       n.priority,
+       n.amount,
+       trim_scale(n.amount - n.consumed - n.expired - n.voided),
+       CASE WHEN n.status = 'active' THEN trim_scale(n.amount - n.consumed - n.expired - n.voided - n.held)
+            ELSE 0 END,
+       n.held,
+       n.consumed,
+       n.expired,
+       n.voided,
+       n.status,
+       n.effective_at,
+       NULLIF(n.expires_at, 'infinity'),
+       g.price,
+       g.price_currency,
+       n.source,
+       s.subscription_id,
+       g.recharge_id,
+       g.reason,
+       g.metadata,
+       n.created_at,
+       g.feature_ids,
+       g.display_name,
+       g.payment_reference,
+       s.plan_id,
+       s.entry_id,
+       n.period_start,
+       n.source_grant_id
+FROM credit_pools.pool p
+CROSS JOIN LATERAL credit_pools.grants_now(p.customer_id, p.pool_id) n
+LEFT JOIN credit_pools.pool_grant g ON g.customer_id = p.customer_id AND g.grant_id = n.grant_id
+LEFT JOIN credit_pools.schedule s ON s.customer_id = p.customer_id AND s.schedule_id = n.schedule_id
+WHERE p.next_transition_at <= credit_pools.clock();
 
 CREATE VIEW credit_pools.ledger AS
 SELECT e.customer_id,
@@ -160,8 +191,9 @@ SELECT s.customer_id,
        s.subscription_id,
        s.plan_id,
        CASE WHEN s.status <> 'active' THEN s.status
-            WHEN s.starts_at > credit_pools.clock() THEN 'scheduled'
+            WHEN s.ends_at <= credit_pools.clock() AND s.cancelled_at IS NOT NULL THEN 'cancelled'
             WHEN s.ends_at <= credit_pools.clock() THEN 'ended'
+            WHEN s.starts_at > credit_pools.clock() THEN 'scheduled'
             ELSE 'active' END AS status,
        s.starts_at,
        NULLIF(s.ends_at, 'infinity') AS ends_at,
@@ -172,7 +204,9 @@ SELECT s.customer_id,
        s.metadata,
        s.created_at,
        s.updated_at,
-       t.ids AS credit_type_ids
+       t.ids AS credit_type_ids,
+       s.cancelled_at,
+       s.end_credits
 FROM credit_pools.subscription s
 CROSS JOIN LATERAL (
     SELECT array_agg(p.credit_type_id ORDER BY p.credit_type_id) AS ids

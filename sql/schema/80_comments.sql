@@ -4,12 +4,13 @@ COMMENT ON SCHEMA credit_pools IS 'Credit pools: one wallet per customer resourc
 COMMENT ON TABLE credit_pools.credit_type IS 'Credit currencies and their decimal places (scale)';
 COMMENT ON TABLE credit_pools.feature IS 'What can be used and metered';
 COMMENT ON TABLE credit_pools.plan IS 'Plans that subscriptions are provisioned with';
-COMMENT ON TABLE credit_pools.plan_entry IS 'What a plan grants of a credit type, how often and for how long';
+COMMENT ON TABLE credit_pools.plan_entry IS 'What a plan grants of a credit type, how often and for how long; a version counts from effective_at on';
 COMMENT ON TABLE credit_pools.rate IS 'Credits per unit of a feature: versions by effective_at; plan_id empty = for every plan';
 COMMENT ON TABLE credit_pools.customer IS 'Billing accounts; time_zone is set when the customer is made';
 COMMENT ON TABLE credit_pools.resource IS 'Workspaces, projects, members, keys of a customer; empty = its global scope. The row is the lock of the scope''s subscription.';
 COMMENT ON TABLE credit_pools.subscription IS 'Subscriptions of scopes; at most one active per scope';
 COMMENT ON TABLE credit_pools.pool IS 'One row per pool: its lock and its running sums. Written by functions only; read the view pools.';
+COMMENT ON TABLE credit_pools.schedule IS 'Where each entry of a subscription''s plan stands: when it grants next, and into which pool';
 COMMENT ON TABLE credit_pools.pool_grant IS 'One row per grant. Written by functions only; read the view grants.';
 COMMENT ON TABLE credit_pools.ledger_entry IS 'Append-only. One row per ledger entry (seq > 0), or per usage that moved no credits (seq = -usage_id); read the views ledger and usage_events.';
 COMMENT ON TABLE credit_pools.idempotency_key IS 'Keys of the calls other than usage, with what the first call returned; kept for ever';
@@ -21,6 +22,7 @@ COMMENT ON SEQUENCE credit_pools.pool_id_seq IS 'pool_id, below the shard''s num
 COMMENT ON SEQUENCE credit_pools.grant_id_seq IS 'grant_id, below the shard''s number';
 COMMENT ON SEQUENCE credit_pools.usage_id_seq IS 'usage_id, below the shard''s number';
 COMMENT ON SEQUENCE credit_pools.recharge_id_seq IS 'recharge_id, below the shard''s number';
+COMMENT ON SEQUENCE credit_pools.schedule_id_seq IS 'schedule_id, below the shard''s number';
 COMMENT ON SEQUENCE credit_pools.revision_seq IS 'Revisions of subscriptions, and the numbers of subscription ids that are made';
 
 COMMENT ON VIEW credit_pools.pools IS 'One row per pool, right to the instant whether or not maintenance has run. Amounts in credits of the pool''s type.';
@@ -29,10 +31,10 @@ COMMENT ON COLUMN credit_pools.pools.resource_id IS 'The resource; NULL = the cu
 COMMENT ON COLUMN credit_pools.pools.credit_type_id IS 'The credit currency';
 COMMENT ON COLUMN credit_pools.pools.pool_id IS 'Id, unique across shards';
 COMMENT ON COLUMN credit_pools.pools.balance IS 'What usage is checked against: active grants less holds less debt';
-COMMENT ON COLUMN credit_pools.pools.granted IS 'Sum of all grants that have begun to count';
+COMMENT ON COLUMN credit_pools.pools.granted IS 'Sum of all grants that have begun to count, carried over and transferred ones included';
 COMMENT ON COLUMN credit_pools.pools.consumed IS 'Sum drawn from grants, settled debt included';
-COMMENT ON COLUMN credit_pools.pools.expired IS 'Sum that expired unused';
-COMMENT ON COLUMN credit_pools.pools.voided IS 'Sum taken back';
+COMMENT ON COLUMN credit_pools.pools.expired IS 'Sum that was not used in time; what of it was carried over counts in granted again';
+COMMENT ON COLUMN credit_pools.pools.voided IS 'Sum taken back or moved to another pool';
 COMMENT ON COLUMN credit_pools.pools.held IS 'Sum reserved by holds';
 COMMENT ON COLUMN credit_pools.pools.debt IS 'Usage beyond the grants, still to be covered';
 COMMENT ON COLUMN credit_pools.pools.restricted IS 'The part of the balance that only certain features may use';
@@ -48,7 +50,7 @@ COMMENT ON VIEW credit_pools.grants IS 'One row per grant, right to the instant 
 COMMENT ON COLUMN credit_pools.grants.customer_id IS 'The billing account';
 COMMENT ON COLUMN credit_pools.grants.resource_id IS 'The resource; NULL = the customer''s global pool';
 COMMENT ON COLUMN credit_pools.grants.credit_type_id IS 'The credit currency';
-COMMENT ON COLUMN credit_pools.grants.grant_id IS 'Id, unique across shards';
+COMMENT ON COLUMN credit_pools.grants.grant_id IS 'Id, unique across shards; NULL = due by the clock and not booked yet';
 COMMENT ON COLUMN credit_pools.grants.pool_id IS 'The pool that it is locked to';
 COMMENT ON COLUMN credit_pools.grants.category IS 'paid, promotional or recurring';
 COMMENT ON COLUMN credit_pools.grants.priority IS '0 (drawn first) to 100';
@@ -57,14 +59,14 @@ COMMENT ON COLUMN credit_pools.grants.remaining IS 'amount - consumed - expired 
 COMMENT ON COLUMN credit_pools.grants.available IS 'What a usage could draw now: 0 unless active, less held';
 COMMENT ON COLUMN credit_pools.grants.held IS 'Reserved by holds';
 COMMENT ON COLUMN credit_pools.grants.consumed IS 'Drawn by usage or by settlement of debt';
-COMMENT ON COLUMN credit_pools.grants.expired IS 'Expired unused';
-COMMENT ON COLUMN credit_pools.grants.voided IS 'Taken back';
+COMMENT ON COLUMN credit_pools.grants.expired IS 'Not used in time, carried over or not';
+COMMENT ON COLUMN credit_pools.grants.voided IS 'Taken back or moved to another pool';
 COMMENT ON COLUMN credit_pools.grants.status IS 'scheduled, pending_payment, active, depleted, expired or voided';
 COMMENT ON COLUMN credit_pools.grants.effective_at IS 'Counts from this instant on';
 COMMENT ON COLUMN credit_pools.grants.expires_at IS 'Counts until just before this instant; NULL = for ever';
 COMMENT ON COLUMN credit_pools.grants.price IS 'What was paid for the whole grant, in price_currency';
 COMMENT ON COLUMN credit_pools.grants.price_currency IS 'ISO 4217 code';
-COMMENT ON COLUMN credit_pools.grants.source IS 'manual, plan or recharge';
+COMMENT ON COLUMN credit_pools.grants.source IS 'manual, recharge, plan (an entry''s credits for a period) or rollover (carried over)';
 COMMENT ON COLUMN credit_pools.grants.subscription_id IS 'The subscription, where a plan granted it';
 COMMENT ON COLUMN credit_pools.grants.recharge_id IS 'The recharge, where one granted it';
 COMMENT ON COLUMN credit_pools.grants.reason IS 'Why it was granted';
@@ -76,6 +78,7 @@ COMMENT ON COLUMN credit_pools.grants.payment_reference IS 'The payment that con
 COMMENT ON COLUMN credit_pools.grants.plan_id IS 'The plan, where one granted it';
 COMMENT ON COLUMN credit_pools.grants.entry_id IS 'The entry of that plan';
 COMMENT ON COLUMN credit_pools.grants.period_start IS 'The start of the period that it was granted for';
+COMMENT ON COLUMN credit_pools.grants.source_grant_id IS 'The grant whose rest it carries on, after a rollover or a transfer';
 
 COMMENT ON VIEW credit_pools.ledger IS 'One row per ledger entry; order by pool_id, seq. What is due and not yet booked is not in it.';
 COMMENT ON COLUMN credit_pools.ledger.customer_id IS 'The billing account';
@@ -83,7 +86,7 @@ COMMENT ON COLUMN credit_pools.ledger.resource_id IS 'The resource; NULL = the c
 COMMENT ON COLUMN credit_pools.ledger.credit_type_id IS 'The credit currency';
 COMMENT ON COLUMN credit_pools.ledger.pool_id IS 'The pool';
 COMMENT ON COLUMN credit_pools.ledger.seq IS 'Number within the pool, from 1 without gaps';
-COMMENT ON COLUMN credit_pools.ledger.entry_type IS 'open, schedule, grant, consume, expire, void, update, debt or debt_settle';
+COMMENT ON COLUMN credit_pools.ledger.entry_type IS 'open, schedule, grant, consume, expire, void, update, debt, debt_settle, transfer_in, transfer_out, rollover_in or rollover_out';
 COMMENT ON COLUMN credit_pools.ledger.amount IS 'Signed effect on the balance';
 COMMENT ON COLUMN credit_pools.ledger.balance_before IS 'Balance before this entry; the entry before''s balance_after';
 COMMENT ON COLUMN credit_pools.ledger.balance_after IS 'Balance after this entry';
@@ -137,6 +140,8 @@ COMMENT ON COLUMN credit_pools.subscriptions.metadata IS 'The application''s own
 COMMENT ON COLUMN credit_pools.subscriptions.created_at IS 'When it was provisioned';
 COMMENT ON COLUMN credit_pools.subscriptions.updated_at IS 'When it last changed';
 COMMENT ON COLUMN credit_pools.subscriptions.credit_type_ids IS 'The credit types of the scope''s pools';
+COMMENT ON COLUMN credit_pools.subscriptions.cancelled_at IS 'When it was cancelled; it ends at ends_at';
+COMMENT ON COLUMN credit_pools.subscriptions.end_credits IS 'What its end does to what its plan granted: keep = it stays until it expires, expire = it ends, too';
 
 COMMENT ON VIEW credit_pools.recharges IS 'One row per decision of auto-recharge: asked for, settled, failed or skipped and why';
 COMMENT ON COLUMN credit_pools.recharges.customer_id IS 'The billing account';

@@ -22,6 +22,7 @@ fn pool_now(
         name!(held, AnyNumeric),
         name!(debt, AnyNumeric),
         name!(restricted, AnyNumeric),
+        name!(overdraft_limit, AnyNumeric),
         name!(next_expiry_at, Option<TimestampWithTimeZone>),
         name!(next_expiry_amount, Option<AnyNumeric>),
     ),
@@ -40,12 +41,14 @@ fn pool_now(
             spi::numeric(held),
             spi::numeric(debt),
             spi::numeric(restricted),
+            spi::limit_numeric(pool.overdraft),
             pool.next_expiry.map(|(at, _)| spi::timestamp(at)),
             pool.next_expiry.map(|(_, amount)| spi::numeric(amount)),
         )
     }))
 }
 
+/// A grant that the clock has brought but nobody has booked has no `grant_id`.
 #[pg_extern(stable, security_definer)]
 #[search_path(pg_catalog, pg_temp)]
 fn grants_now(
@@ -54,25 +57,46 @@ fn grants_now(
 ) -> TableIterator<
     'static,
     (
-        name!(grant_id, i64),
+        name!(grant_id, Option<i64>),
+        name!(category, String),
+        name!(priority, i16),
+        name!(amount, AnyNumeric),
         name!(consumed, AnyNumeric),
         name!(held, AnyNumeric),
         name!(expired, AnyNumeric),
         name!(voided, AnyNumeric),
         name!(status, String),
+        name!(effective_at, TimestampWithTimeZone),
+        name!(expires_at, TimestampWithTimeZone),
+        name!(created_at, TimestampWithTimeZone),
+        name!(source, String),
+        name!(schedule_id, Option<i64>),
+        name!(period_start, Option<TimestampWithTimeZone>),
+        name!(source_grant_id, Option<i64>),
     ),
 > {
     let grants = customer_id
         .zip(pool_id)
         .map(|(customer_id, pool_id)| spi::connected(|| reading::grants_now(customer_id, pool_id)));
-    TableIterator::new(grants.into_iter().flatten().map(|grant| {
+    let booked = |id: i64| Some(id).filter(|id| *id > 0);
+    TableIterator::new(grants.into_iter().flatten().map(move |grant| {
         (
-            grant.id,
+            booked(grant.id),
+            grant.category.as_str().to_owned(),
+            grant.priority,
+            spi::numeric(grant.amount),
             spi::numeric(grant.consumed),
             spi::numeric(grant.held),
             spi::numeric(grant.expired),
             spi::numeric(grant.voided),
             grant.status.as_str().to_owned(),
+            spi::timestamp(grant.effective_at),
+            spi::timestamp(grant.expires_at),
+            spi::timestamp(grant.created_at),
+            grant.source.as_str().to_owned(),
+            grant.schedule_id,
+            grant.period_start.map(spi::timestamp),
+            grant.source_grant_id.and_then(booked),
         )
     }))
 }

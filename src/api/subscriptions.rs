@@ -1,12 +1,16 @@
-//! provision_subscription.
+//! provision_subscription, cancel_subscription, transfer_subscription, set_quantity.
 
 use credit_pools_domain::Instant;
+use pgrx::JsonB;
 use pgrx::prelude::*;
 
 use super::args::{self, Described, JsonText};
 use super::call;
+use crate::engine::lifecycle::{self, Call};
+use crate::engine::plan_pools::Outcome;
 use crate::engine::provisioning::{self, Request};
 use crate::engine::replay::{self, Payload};
+use crate::error::{Error, Result};
 use crate::store::spi;
 
 #[pg_extern(security_definer)]
@@ -36,7 +40,7 @@ fn provision_subscription(
         name!(is_duplicate, bool),
     ),
 > {
-    let (outcome, is_duplicate) = call(|| {
+    let ((outcome, unchanged), is_duplicate) = call(|| {
         let customer_id = args::id("customer_id", customer_id)?;
         let idempotency_key = args::key(idempotency_key)?;
         let payload = Payload::default()
@@ -65,7 +69,6 @@ fn provision_subscription(
             })
         })
     });
-    let instant = |micros| spi::timestamp(Instant::from_micros(micros));
     TableIterator::once((
         outcome.subscription_id,
         customer_id.unwrap_or_default().to_owned(),
@@ -74,6 +77,179 @@ fn provision_subscription(
         outcome.status,
         instant(outcome.period_start),
         instant(outcome.period_end),
-        is_duplicate || outcome.unchanged,
+        is_duplicate || unchanged,
+    ))
+}
+
+fn instant(micros: i64) -> TimestampWithTimeZone {
+    spi::timestamp(Instant::from_micros(micros))
+}
+
+#[pg_extern(security_definer)]
+#[search_path(pg_catalog, pg_temp)]
+fn cancel_subscription(
+    customer_id: default!(Option<&str>, "NULL"),
+    subscription_id: default!(Option<&str>, "NULL"),
+    at: default!(Option<TimestampWithTimeZone>, "NULL"),
+    credits: default!(Option<&str>, "'keep'"),
+    reason: default!(Option<&str>, "NULL"),
+    idempotency_key: default!(Option<&str>, "NULL"),
+) -> TableIterator<
+    'static,
+    (
+        name!(subscription_id, String),
+        name!(customer_id, String),
+        name!(resource_id, Option<String>),
+        name!(plan_id, String),
+        name!(status, String),
+        name!(period_start, TimestampWithTimeZone),
+        name!(period_end, TimestampWithTimeZone),
+        name!(starts_at, TimestampWithTimeZone),
+        name!(ends_at, Option<TimestampWithTimeZone>),
+        name!(quantities, Option<JsonB>),
+        name!(is_duplicate, bool),
+    ),
+> {
+    row(customer_id, || {
+        let call = checked(customer_id, subscription_id, reason, idempotency_key)?;
+        let payload = Payload::default().add(subscription_id).instant(at).add(credits).add(reason);
+        replay::once(call.customer_id, "cancel_subscription", call.idempotency_key, &payload, || {
+            let at = args::finite_instant("at", at)?;
+            let expires = one_of("credits", credits, "keep", "expire")?;
+            lifecycle::cancel(&call, at, expires)
+        })
+    })
+}
+
+#[pg_extern(security_definer)]
+#[search_path(pg_catalog, pg_temp)]
+fn transfer_subscription(
+    customer_id: default!(Option<&str>, "NULL"),
+    subscription_id: default!(Option<&str>, "NULL"),
+    to_resource_id: default!(Option<&str>, "NULL"),
+    credits: default!(Option<&str>, "'move'"),
+    reason: default!(Option<&str>, "NULL"),
+    idempotency_key: default!(Option<&str>, "NULL"),
+) -> TableIterator<
+    'static,
+    (
+        name!(subscription_id, String),
+        name!(customer_id, String),
+        name!(resource_id, Option<String>),
+        name!(plan_id, String),
+        name!(status, String),
+        name!(period_start, TimestampWithTimeZone),
+        name!(period_end, TimestampWithTimeZone),
+        name!(starts_at, TimestampWithTimeZone),
+        name!(ends_at, Option<TimestampWithTimeZone>),
+        name!(quantities, Option<JsonB>),
+        name!(is_duplicate, bool),
+    ),
+> {
+    row(customer_id, || {
+        let call = checked(customer_id, subscription_id, reason, idempotency_key)?;
+        let payload = Payload::default().add(subscription_id).add(to_resource_id).add(credits).add(reason);
+        replay::once(call.customer_id, "transfer_subscription", call.idempotency_key, &payload, || {
+            let to = args::optional_id("to_resource_id", to_resource_id)?.unwrap_or_default();
+            let stays = one_of("credits", credits, "move", "keep")?;
+            lifecycle::transfer(&call, to, !stays)
+        })
+    })
+}
+
+#[pg_extern(security_definer)]
+#[search_path(pg_catalog, pg_temp)]
+fn set_quantity(
+    customer_id: default!(Option<&str>, "NULL"),
+    subscription_id: default!(Option<&str>, "NULL"),
+    feature_id: default!(Option<&str>, "NULL"),
+    quantity: default!(Option<AnyNumeric>, "NULL"),
+    reason: default!(Option<&str>, "NULL"),
+    idempotency_key: default!(Option<&str>, "NULL"),
+) -> TableIterator<
+    'static,
+    (
+        name!(subscription_id, String),
+        name!(customer_id, String),
+        name!(resource_id, Option<String>),
+        name!(plan_id, String),
+        name!(status, String),
+        name!(period_start, TimestampWithTimeZone),
+        name!(period_end, TimestampWithTimeZone),
+        name!(starts_at, TimestampWithTimeZone),
+        name!(ends_at, Option<TimestampWithTimeZone>),
+        name!(quantities, Option<JsonB>),
+        name!(is_duplicate, bool),
+    ),
+> {
+    row(customer_id, || {
+        let call = checked(customer_id, subscription_id, reason, idempotency_key)?;
+        let payload = Payload::default().add(subscription_id).add(feature_id).number(&quantity).add(reason);
+        replay::once(call.customer_id, "set_quantity", call.idempotency_key, &payload, || {
+            let quantity = args::optional_not_negative("quantity", &quantity)?
+                .ok_or_else(|| Error::argument("quantity", "quantity is required"))?;
+            lifecycle::set_quantity(&call, args::id("feature_id", feature_id)?, quantity)
+        })
+    })
+}
+
+fn checked<'a>(
+    customer_id: Option<&'a str>,
+    subscription_id: Option<&'a str>,
+    reason: Option<&'a str>,
+    idempotency_key: Option<&'a str>,
+) -> Result<Call<'a>> {
+    Ok(Call {
+        customer_id: args::id("customer_id", customer_id)?,
+        subscription_id: args::id("subscription_id", subscription_id)?,
+        reason: args::note("reason", reason)?,
+        idempotency_key: args::key(idempotency_key)?,
+    })
+}
+
+/// Whether it is the second of two words; NULL is the first.
+fn one_of(argument: &str, value: Option<&str>, usual: &str, other: &str) -> Result<bool> {
+    match value {
+        None => Ok(false),
+        Some(word) if word == usual => Ok(false),
+        Some(word) if word == other => Ok(true),
+        Some(word) => {
+            Err(Error::argument(argument, format!("{argument} must be {usual} or {other}")).with(argument, word))
+        }
+    }
+}
+
+fn row(
+    customer_id: Option<&str>,
+    body: impl FnOnce() -> Result<(Outcome, bool)>,
+) -> TableIterator<
+    'static,
+    (
+        name!(subscription_id, String),
+        name!(customer_id, String),
+        name!(resource_id, Option<String>),
+        name!(plan_id, String),
+        name!(status, String),
+        name!(period_start, TimestampWithTimeZone),
+        name!(period_end, TimestampWithTimeZone),
+        name!(starts_at, TimestampWithTimeZone),
+        name!(ends_at, Option<TimestampWithTimeZone>),
+        name!(quantities, Option<JsonB>),
+        name!(is_duplicate, bool),
+    ),
+> {
+    let (outcome, is_duplicate) = call(body);
+    TableIterator::once((
+        outcome.subscription_id,
+        customer_id.unwrap_or_default().to_owned(),
+        Some(outcome.resource_id).filter(|id| !id.is_empty()),
+        outcome.plan_id,
+        outcome.status,
+        instant(outcome.period_start),
+        instant(outcome.period_end),
+        instant(outcome.starts_at),
+        Some(outcome.ends_at).filter(|at| *at != Instant::INFINITY.micros()).map(instant),
+        outcome.quantities.and_then(|text| serde_json::from_str(&text).ok()).map(JsonB),
+        is_duplicate,
     ))
 }

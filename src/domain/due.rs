@@ -4,7 +4,9 @@
 //! new grants, settlement of debt (contract, section 2). The outcome is the same whoever does it and however late,
 //! but for one thing: a period whose credits would be gone by then, which nothing could have come of, is passed over.
 
-use crate::{Amount, EntryType, Grant, Instant, Limit, Refusal, Schedule, Source, Status, Wallet};
+use std::collections::HashSet;
+
+use crate::{Amount, EntryType, Grant, Instant, Limit, Period, Refusal, Schedule, Source, Status, Wallet};
 
 /// Makes the id of a grant that the clock brings.
 pub type NextId<'a> = &'a mut dyn FnMut() -> i64;
@@ -159,19 +161,44 @@ impl Wallet {
             schedule.skip_expired(now);
             return Ok(());
         }
+        self.grant_period(id, &period, Some(period.start), now, next_id)
+    }
+
+    /// What higher quantities add to the periods that run.
+    pub fn top_up(&mut self, schedules: &HashSet<i64>, now: Instant, next_id: NextId) -> Result<(), Refusal> {
+        for index in 0..self.schedules.len() {
+            let Some(schedule) = self.schedules.get_mut(index).filter(|s| schedules.contains(&s.id)) else { continue };
+            let (id, added) = (schedule.id, schedule.top_up(now));
+            if let Some(period) = added {
+                self.watch(period.expires_at);
+                // Not for the period as such: that has its grant.
+                self.grant_period(id, &period, None, now, next_id)?;
+            }
+        }
+        self.settle_debt(now)
+    }
+
+    fn grant_period(
+        &mut self,
+        schedule_id: i64,
+        period: &Period,
+        period_start: Option<Instant>,
+        now: Instant,
+        next_id: NextId,
+    ) -> Result<(), Refusal> {
         if self.figures.granted.checked_add(period.amount).is_none() {
             // As for a rollover: no more credits, but a pool that can be used.
             return Ok(());
         }
         let grant = Grant {
             source: Source::Plan,
-            schedule_id: Some(id),
-            period_start: Some(period.start),
+            schedule_id: Some(schedule_id),
+            period_start,
             expires_at: period.expires_at,
             ..Grant::new(next_id(), period.amount, period.category, period.priority, period.effective_at, now)
         };
         self.push(grant);
-        self.start(self.grants.len() - 1, at)
+        self.start(self.grants.len() - 1, period.effective_at)
     }
 
     /// The limit that a plan gave ends with it; one that was set by hand stays.

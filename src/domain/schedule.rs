@@ -75,8 +75,6 @@ pub struct Schedule {
     /// The most that was granted for the period that runs; `None` before the first.
     pub granted: Option<Amount>,
     pub running: bool,
-    /// Not in its table yet.
-    pub fresh: bool,
     /// Changed since it was loaded.
     pub dirty: bool,
 }
@@ -311,7 +309,6 @@ mod tests {
             not_before: Instant::NEG_INFINITY,
             granted: None,
             running: true,
-            fresh: false,
             dirty: false,
         }
     }

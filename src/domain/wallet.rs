@@ -284,13 +284,7 @@ impl Wallet {
     }
 
     /// Makes a grant end earlier. A row of 0 says so; the end itself comes by the clock.
-    pub fn end_earlier(
-        &mut self,
-        grant_id: i64,
-        at: Instant,
-        reason: &'static str,
-        now: Instant,
-    ) -> Result<(), Refusal> {
+    pub fn end_earlier(&mut self, grant_id: i64, at: Instant, now: Instant) -> Result<(), Refusal> {
         let index = self.index(grant_id)?;
         let Some(grant) = self.grants.get_mut(index) else { return Err(Refusal::UnknownGrant) };
         if grant.status.is_open() && grant.expires_at > at {
@@ -298,7 +292,6 @@ impl Wallet {
             grant.dirty = true;
             self.next_transition = self.next_transition.min(at);
             self.append(EntryType::Update, Amount::ZERO, Some(grant_id), now);
-            self.explain_last(reason);
         }
         Ok(())
     }

@@ -32,7 +32,7 @@ pub fn archive_credit_type(credit_type_id: &str) -> Result<bool> {
 }
 
 /// What one plan grants of one credit type. The whole entry is what the call says: nothing is kept of an
-/// earlier definition.
+/// earlier definition. A subscription's renewals take the version that is in force at their instant.
 pub fn define_plan_credits(plan_id: &str, entry: &PlanEntry) -> Result<bool> {
     if !catalogue::plan_exists(plan_id) {
         return Err(Error::unknown("plan", plan_id));
@@ -41,7 +41,16 @@ pub fn define_plan_credits(plan_id: &str, entry: &PlanEntry) -> Result<bool> {
     let credit_type =
         catalogue::credit_type(credit_type_id).ok_or_else(|| Error::unknown("credit_type", credit_type_id))?;
     check_entry(entry, credit_type.scale)?;
-    Ok(catalogue::upsert_plan_entry(plan_id, entry))
+    let now = clock::now();
+    let known = catalogue::plan_entries(plan_id, now)
+        .into_iter()
+        .find(|known| (&known.credit_type_id, &known.entry_id) == (&entry.credit_type_id, &entry.entry_id));
+    if known.as_ref() == Some(entry) {
+        return Ok(false);
+    }
+    // The first version also counts for subscriptions that are said to have begun earlier.
+    catalogue::put_plan_entry(plan_id, entry, if known.is_some() { now } else { Instant::NEG_INFINITY });
+    Ok(true)
 }
 
 fn check_entry(entry: &PlanEntry, scale: u32) -> Result<()> {
@@ -59,6 +68,12 @@ fn check_entry(entry: &PlanEntry, scale: u32) -> Result<()> {
     }
     if entry.cadence.is_some_and(|span| span.nominal_micros() < HOUR) {
         return Err(Error::argument("cadence", "cadence must be an hour or more"));
+    }
+    if entry.cadence.is_none() && entry.rollover_max.is_positive() {
+        return Err(Error::argument(
+            "rollover_max",
+            "credits that are granted once do not roll over: leave rollover_max 0",
+        ));
     }
     if Category::parse(&entry.category).is_none() {
         return Err(Error::argument("category", "category must be paid, promotional or recurring"));

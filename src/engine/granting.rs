@@ -1,6 +1,6 @@
 //! Grants: made, paid for, taken back.
 
-use credit_pools_domain::{Amount, Category, Grant, Instant, Status};
+use credit_pools_domain::{Amount, Category, Grant, Instant};
 use serde::{Deserialize, Serialize};
 
 use super::opening::{check_scope, granting_credit_type, open_or_lock};
@@ -55,13 +55,15 @@ pub fn grant(request: &Request) -> Result<Outcome> {
             .with("expires_at", expires_at.to_string())
             .with("now", pool.now.to_string()));
     }
-    let grant = new_grant(request.amount, request.category, request.priority, effective_at, expires_at, pool.now);
-    let grant = Grant { features: request.feature_ids.clone(), ..grant };
-    let id = grant.id;
+    let id = next_id(Sequence::Grant);
+    let grant = Grant {
+        features: request.feature_ids.clone(),
+        expires_at,
+        ..Grant::new(id, request.amount, request.category, request.priority, effective_at, pool.now)
+    };
     let terms = Terms {
         price: request.price,
         price_currency: request.price_currency,
-        source: "manual",
         display_name: request.display_name,
         reason: request.reason,
         metadata: request.metadata,
@@ -76,34 +78,6 @@ pub fn grant(request: &Request) -> Result<Outcome> {
     };
     pool.write(&note);
     outcome(&pool, id)
-}
-
-/// A grant that has not begun.
-pub fn new_grant(
-    amount: Amount,
-    category: Category,
-    priority: i16,
-    effective_at: Instant,
-    expires_at: Instant,
-    now: Instant,
-) -> Grant {
-    Grant {
-        id: next_id(Sequence::Grant),
-        category,
-        priority,
-        features: None,
-        amount,
-        consumed: Amount::ZERO,
-        held: Amount::ZERO,
-        expired: Amount::ZERO,
-        voided: Amount::ZERO,
-        status: Status::Scheduled,
-        unpaid: false,
-        effective_at,
-        expires_at,
-        created_at: now,
-        dirty: false,
-    }
 }
 
 pub fn check_scale(argument: &str, amount: Amount, scale: u32) -> Result<()> {

@@ -6,8 +6,11 @@
 pub mod administration;
 pub mod catalogue;
 pub mod granting;
+pub mod lifecycle;
 pub mod maintenance;
 pub mod opening;
+pub mod plan_arguments;
+pub mod plan_pools;
 pub mod pool;
 pub mod provisioning;
 pub mod reading;

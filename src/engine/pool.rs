@@ -1,11 +1,15 @@
 //! A pool while its row is locked: what is due is carried out first, what a call did is written at its end.
 
+use std::collections::{HashMap, HashSet};
+
 use credit_pools_domain::{Amount, Entry, EntryType, Grant, Instant, Limit, MAX_INTEGER_DIGITS, Refusal, Wallet};
 
 use crate::clock;
 use crate::error::{Error, Kind, Result};
 use crate::store::ledger::{self, Note};
 use crate::store::pools::{self, PoolRow};
+use crate::store::schedules::{self, Key};
+use crate::store::spi::{Sequence, next_id};
 use crate::store::{grants, spi};
 
 pub struct LockedPool {
@@ -14,6 +18,8 @@ pub struct LockedPool {
     pub now: Instant,
     /// How many of the wallet's entries were booked by the clock, before the call did anything.
     due: usize,
+    /// The clock has moved something in the pool, be it only the instant to look at it next.
+    moved: bool,
 }
 
 impl LockedPool {
@@ -29,19 +35,29 @@ impl LockedPool {
     /// A pool whose row has just been locked, with what is due carried out.
     pub fn advanced(row: PoolRow) -> Result<LockedPool> {
         let now = clock::now().max(row.last_recorded_at);
-        let mut pool = LockedPool { row, now, due: 0 };
-        if pool.row.wallet.next_transition <= now {
-            pool.load_open();
-            pool.row.wallet.advance(now).map_err(|refusal| explain(refusal, &pool.row))?;
-            pool.due = pool.row.wallet.entries.len();
-        }
+        let mut pool = LockedPool { row, now, due: 0, moved: false };
+        pool.carry_out_due()?;
+        pool.due = pool.row.wallet.entries.len();
         Ok(pool)
+    }
+
+    pub fn all_advanced(rows: Vec<PoolRow>) -> Result<Vec<LockedPool>> {
+        rows.into_iter().map(LockedPool::advanced).collect()
+    }
+
+    /// Carries out what is due by now. What a call itself makes due counts as the call's.
+    pub fn carry_out_due(&mut self) -> Result<()> {
+        let now = self.now;
+        if self.row.wallet.next_transition <= now {
+            self.moved |= self.ask(|wallet| wallet.advance(now, &mut || next_id(Sequence::Grant)))?;
+        }
+        Ok(())
     }
 
     /// A pool that this call opens; its opening entry counts as booked before the call.
     pub fn opened(row: PoolRow, now: Instant) -> LockedPool {
         let due = row.wallet.entries.len();
-        LockedPool { row, now, due }
+        LockedPool { row, now, due, moved: false }
     }
 
     /// Loads the grants that usage draws from first.
@@ -53,8 +69,40 @@ impl LockedPool {
     }
 
     fn load_open(&mut self) {
-        self.row.wallet.grants = grants::open(&self.row.customer_id, self.row.pool_id);
-        self.row.wallet.all_loaded = true;
+        let wallet = &mut self.row.wallet;
+        let open = grants::open(&self.row.customer_id, self.row.pool_id);
+        // What the call has in hand and has changed stays; so do closed grants.
+        let found: HashSet<i64> = open.iter().map(|grant| grant.id).collect();
+        wallet.grants.retain(|grant| grant.dirty || grant.fresh || !found.contains(&grant.id));
+        let kept: HashSet<i64> = wallet.grants.iter().map(|grant| grant.id).collect();
+        wallet.grants.extend(open.into_iter().filter(|grant| !kept.contains(&grant.id)));
+        wallet.schedules = schedules::running(&self.row.customer_id, self.row.pool_id).schedules;
+        wallet.all_loaded = true;
+    }
+
+    /// Loads every open grant and every schedule, also those of plans that were left, as their subscription is now.
+    pub fn load_schedules(&mut self) -> HashMap<i64, Key> {
+        if !self.row.wallet.all_loaded {
+            self.load_open();
+        }
+        self.save_schedules();
+        let loaded = schedules::all(&self.row.customer_id, self.row.pool_id);
+        self.row.wallet.schedules = loaded.schedules;
+        self.watch_schedules();
+        loaded.keys
+    }
+
+    /// Lets the clock look again at what a call did to the schedules.
+    pub fn watch_schedules(&mut self) {
+        let next = self.row.wallet.earliest_transition();
+        self.row.wallet.watch(next);
+    }
+
+    fn save_schedules(&mut self) {
+        for schedule in self.row.wallet.schedules.iter_mut().filter(|s| s.dirty) {
+            schedules::update(&self.row.customer_id, schedule);
+            schedule.dirty = false;
+        }
     }
 
     /// Makes sure that one grant is loaded, whatever its state.
@@ -82,7 +130,7 @@ impl LockedPool {
         // Debt is paid by what becomes active: only the new grant can, so no other needs to be loaded.
         self.ask(|wallet| wallet.add(grant.clone(), unpaid, now))?;
         if let Some(added) = self.row.wallet.grants.iter_mut().find(|g| g.id == id) {
-            added.dirty = false;
+            (added.fresh, added.dirty) = (false, false);
             grants::insert(&self.row.customer_id, self.row.pool_id, added, terms);
         }
         Ok(())
@@ -108,8 +156,9 @@ impl LockedPool {
             let note = if index < self.due { &nothing } else { note };
             rows.push(ledger::sealed(&mut self.row, entry, note, index == self.due, &actor, now));
         }
-        let changed: Vec<&Grant> = self.row.wallet.grants.iter().filter(|g| g.dirty).collect();
+        let changed: Vec<&Grant> = self.row.wallet.grants.iter().filter(|g| g.dirty || g.fresh).collect();
         if note.usage.is_some()
+            && !self.moved
             && let ([row], [grant]) = (rows.as_slice(), changed.as_slice())
             && is_plain_draw(row.entry, grant)
         {
@@ -130,19 +179,24 @@ impl LockedPool {
             }
         }
         for grant in changed {
-            grants::update(&self.row.customer_id, grant);
+            if grant.fresh {
+                grants::insert(&self.row.customer_id, self.row.pool_id, grant, &grants::Terms::default());
+            } else {
+                grants::update(&self.row.customer_id, grant);
+            }
         }
         for grant in &mut self.row.wallet.grants {
-            grant.dirty = false;
+            (grant.fresh, grant.dirty) = (false, false);
         }
-        self.due = 0;
+        self.save_schedules();
+        (self.due, self.moved) = (0, false);
         pools::update(&self.row);
         true
     }
 
     /// Whether anything was due, and so must be written even where the call itself changes nothing.
     pub fn has_due(&self) -> bool {
-        self.due > 0
+        self.moved
     }
 
     /// What the clock did, by kind of entry.

@@ -1,10 +1,9 @@
 //! Auto-recharge: policies, the evaluation that the pool's trigger asks for, and payments.
 
 use credit_pools_domain::{
-    Amount, Attempt, Category, Decision, Instant, PolicyRules, PoolView, Size, Span, Spending, Zone,
+    Amount, Attempt, Category, Decision, Grant, Instant, PolicyRules, PoolView, Size, Source, Span, Spending, Zone,
 };
 
-use super::granting::new_grant;
 use super::opening::check_scope;
 use super::pool::LockedPool;
 use super::replay;
@@ -90,13 +89,16 @@ fn settle(pool: &mut LockedPool, recharge: &Recharge, payment_reference: Option<
         Some(span) => zone.step(pool.now, span, 1).map_err(|_| bad_span("grant_expires_after"))?,
         None => Instant::INFINITY,
     };
-    let grant = new_grant(recharge.amount, Category::Paid, GRANT_PRIORITY, pool.now, expires_at, pool.now);
-    let grant_id = grant.id;
+    let grant_id = next_id(Sequence::Grant);
+    let grant = Grant {
+        source: Source::Recharge,
+        expires_at,
+        ..Grant::new(grant_id, recharge.amount, Category::Paid, GRANT_PRIORITY, pool.now, pool.now)
+    };
     let terms = Terms {
         price: recharge.price,
         price_currency: recharge.price_currency.as_deref(),
         payment_reference,
-        source: "recharge",
         recharge_id: Some(recharge.recharge_id),
         reason: Some("auto-recharge"),
         ..Terms::default()

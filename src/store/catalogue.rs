@@ -2,7 +2,7 @@
 
 use credit_pools_domain::{Amount, Instant, Limit, Span};
 
-use super::spi::{Arg, Statement};
+use super::spi::{Arg, Row, Statement};
 
 #[derive(Clone, Copy)]
 pub struct CreditType {
@@ -120,8 +120,8 @@ pub fn upsert_plan(plan_id: &str, display_name: Option<&str>, metadata: Option<&
     UPSERT.run(&[Arg::Text(plan_id), Arg::MaybeText(display_name), Arg::Json(metadata), Arg::Time(now)]) > 0
 }
 
-/// What one plan grants of one credit type.
-#[derive(Clone)]
+/// What one plan grants of one credit type, in one version.
+#[derive(Clone, PartialEq, Eq)]
 pub struct PlanEntry {
     pub credit_type_id: String,
     pub entry_id: String,
@@ -137,44 +137,61 @@ pub struct PlanEntry {
     pub overdraft_limit: Limit,
 }
 
-pub fn plan_entries(plan_id: &str) -> Vec<PlanEntry> {
-    static FIND: Statement = Statement::new(
-        "SELECT credit_type_id, entry_id, amount, cadence, priority, category, expires_after, rollover_max,
-                rollover_percent, rollover_periods::bigint, quantity_feature_id, overdraft_limit
-         FROM credit_pools.plan_entry WHERE plan_id = $1 ORDER BY credit_type_id, entry_id",
-    );
-    FIND.rows(&[Arg::Text(plan_id)], |row| PlanEntry {
-        credit_type_id: row.text(1).unwrap_or_default(),
-        entry_id: row.text(2).unwrap_or_default(),
-        amount: row.amount(3).unwrap_or_default(),
-        cadence: row.span(4),
-        priority: row.small_int(5).unwrap_or_default(),
-        category: row.text(6).unwrap_or_default(),
-        expires_after: row.span(7),
-        rollover_max: row.amount(8).unwrap_or_default(),
-        rollover_percent: row.amount(9).unwrap_or_default(),
-        rollover_periods: row.int(10).unwrap_or_default(),
-        quantity_feature_id: row.text(11),
-        overdraft_limit: row.limit(12).unwrap_or(Limit::Finite(Amount::ZERO)),
-    })
+/// The columns that `PlanEntry::read` reads, of the table under the alias e.
+macro_rules! plan_entry_columns {
+    () => {
+        "e.credit_type_id, e.entry_id, e.amount, e.cadence, e.priority, e.category, e.expires_after, e.rollover_max,
+         e.rollover_percent, e.rollover_periods::bigint, e.quantity_feature_id, e.overdraft_limit"
+    };
+}
+pub(super) use plan_entry_columns;
+
+impl PlanEntry {
+    /// Reads its columns from behind the first `before` ones.
+    pub fn read(row: &Row, before: i32) -> PlanEntry {
+        PlanEntry {
+            credit_type_id: row.text(before + 1).unwrap_or_default(),
+            entry_id: row.text(before + 2).unwrap_or_default(),
+            amount: row.amount(before + 3).unwrap_or_default(),
+            cadence: row.span(before + 4),
+            priority: row.small_int(before + 5).unwrap_or_default(),
+            category: row.text(before + 6).unwrap_or_default(),
+            expires_after: row.span(before + 7),
+            rollover_max: row.amount(before + 8).unwrap_or_default(),
+            rollover_percent: row.amount(before + 9).unwrap_or_default(),
+            rollover_periods: row.int(before + 10).unwrap_or_default(),
+            quantity_feature_id: row.text(before + 11),
+            overdraft_limit: row.limit(before + 12).unwrap_or(Limit::Finite(Amount::ZERO)),
+        }
+    }
 }
 
-/// Whether anything changed.
-pub fn upsert_plan_entry(plan_id: &str, entry: &PlanEntry) -> bool {
-    static UPSERT: Statement = Statement::new(
-        "INSERT INTO credit_pools.plan_entry AS t
+/// The versions in force at an instant of all entries of a plan.
+pub fn plan_entries(plan_id: &str, at: Instant) -> Vec<PlanEntry> {
+    static FIND: Statement = Statement::new(concat!(
+        "SELECT DISTINCT ON (e.credit_type_id, e.entry_id) ",
+        plan_entry_columns!(),
+        " FROM credit_pools.plan_entry e WHERE e.plan_id = $1 AND e.effective_at <= $2
+          ORDER BY e.credit_type_id, e.entry_id, e.effective_at DESC"
+    ));
+    FIND.rows(&[Arg::Text(plan_id), Arg::Time(at)], |row| PlanEntry::read(row, 0))
+}
+
+/// Adds a version of an entry, or replaces the one of the same instant.
+pub fn put_plan_entry(plan_id: &str, entry: &PlanEntry, effective_at: Instant) {
+    static PUT: Statement = Statement::new(
+        "INSERT INTO credit_pools.plan_entry
              (plan_id, credit_type_id, entry_id, amount, cadence, priority, category, expires_after,
-              rollover_max, rollover_percent, rollover_periods, quantity_feature_id, overdraft_limit)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11::integer, $12, $13)
-         ON CONFLICT (plan_id, credit_type_id, entry_id) DO UPDATE SET
+              rollover_max, rollover_percent, rollover_periods, quantity_feature_id, overdraft_limit, effective_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11::integer, $12, $13, $14)
+         ON CONFLICT (plan_id, credit_type_id, entry_id, effective_at) DO UPDATE SET
              amount = excluded.amount, cadence = excluded.cadence, priority = excluded.priority,
              category = excluded.category, expires_after = excluded.expires_after,
              rollover_max = excluded.rollover_max, rollover_percent = excluded.rollover_percent,
              rollover_periods = excluded.rollover_periods,
-             quantity_feature_id = excluded.quantity_feature_id, overdraft_limit = excluded.overdraft_limit
-         WHERE t IS DISTINCT FROM excluded",
+             quantity_feature_id = excluded.quantity_feature_id, overdraft_limit = excluded.overdraft_limit",
     );
-    UPSERT.run(&[
+    PUT.run(&[
         Arg::Text(plan_id),
         Arg::Text(&entry.credit_type_id),
         Arg::Text(&entry.entry_id),
@@ -188,7 +205,8 @@ pub fn upsert_plan_entry(plan_id: &str, entry: &PlanEntry) -> bool {
         Arg::Int(entry.rollover_periods),
         Arg::MaybeText(entry.quantity_feature_id.as_deref()),
         Arg::Limit(entry.overdraft_limit),
-    ]) > 0
+        Arg::Time(effective_at),
+    ]);
 }
 
 /// The credit types that a plan's own rates cost in, now or later.

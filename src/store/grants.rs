@@ -1,6 +1,6 @@
 //! Grants.
 
-use credit_pools_domain::{Amount, Category, Grant, Instant, Status};
+use credit_pools_domain::{Amount, Category, Grant, Instant, Source, Status};
 
 use super::spi::{Arg, Row, Statement};
 
@@ -14,24 +14,39 @@ macro_rules! grant_columns {
     };
 }
 
+/// Beyond what usage needs to know: where the grant came from.
+macro_rules! full_grant_columns {
+    () => {
+        concat!(grant_columns!(), ", g.source, g.schedule_id, g.period_start, g.source_grant_id")
+    };
+}
+
 fn read(row: &Row) -> Grant {
     let amount = |column| row.amount(column).unwrap_or_default();
+    let time = |column| row.time(column).unwrap_or(Instant::INFINITY);
+    let category = row.text(2).as_deref().and_then(Category::parse).unwrap_or(Category::Paid);
+    let (id, priority) = (row.int(1).unwrap_or_default(), row.small_int(3).unwrap_or_default());
     Grant {
-        id: row.int(1).unwrap_or_default(),
-        category: row.text(2).as_deref().and_then(Category::parse).unwrap_or(Category::Paid),
-        priority: row.small_int(3).unwrap_or_default(),
         features: row.texts(4),
-        amount: amount(5),
         consumed: amount(6),
         held: amount(7),
         expired: amount(8),
         voided: amount(9),
         status: row.text(10).as_deref().and_then(Status::parse).unwrap_or(Status::Voided),
-        effective_at: row.time(11).unwrap_or(Instant::INFINITY),
-        expires_at: row.time(12).unwrap_or(Instant::INFINITY),
-        created_at: row.time(13).unwrap_or(Instant::INFINITY),
+        expires_at: time(12),
         unpaid: row.boolean(14),
-        dirty: false,
+        fresh: false,
+        ..Grant::new(id, amount(5), category, priority, time(11), time(13))
+    }
+}
+
+fn read_full(row: &Row) -> Grant {
+    Grant {
+        source: row.text(15).as_deref().and_then(Source::parse).unwrap_or(Source::Manual),
+        schedule_id: row.int(16),
+        period_start: row.time(17),
+        source_grant_id: row.int(18),
+        ..read(row)
     }
 }
 
@@ -52,7 +67,7 @@ macro_rules! open_grants {
     () => {
         concat!(
             "SELECT ",
-            grant_columns!(),
+            full_grant_columns!(),
             " FROM credit_pools.pool_grant g
               WHERE g.customer_id = $1 AND g.pool_id = $2 AND g.status IN ('active', 'scheduled', 'pending_payment')"
         )
@@ -62,32 +77,32 @@ macro_rules! open_grants {
 /// Every grant to which something can still happen by the clock or by usage.
 pub fn open(customer_id: &str, pool_id: i64) -> Vec<Grant> {
     static OPEN: Statement = Statement::new(open_grants!());
-    OPEN.rows(&[Arg::Text(customer_id), Arg::Int(pool_id)], read)
+    OPEN.rows(&[Arg::Text(customer_id), Arg::Int(pool_id)], read_full)
 }
 
 /// The same in the caller's snapshot, for reads.
 pub fn read_open(customer_id: &str, pool_id: i64) -> Vec<Grant> {
     static OPEN: Statement = Statement::read(open_grants!());
-    OPEN.rows(&[Arg::Text(customer_id), Arg::Int(pool_id)], read)
+    OPEN.rows(&[Arg::Text(customer_id), Arg::Int(pool_id)], read_full)
 }
 
 /// All grants of a pool in the caller's snapshot, for reads.
 pub fn read_all(customer_id: &str, pool_id: i64) -> Vec<Grant> {
     static ALL: Statement = Statement::read(concat!(
         "SELECT ",
-        grant_columns!(),
+        full_grant_columns!(),
         " FROM credit_pools.pool_grant g WHERE g.customer_id = $1 AND g.pool_id = $2"
     ));
-    ALL.rows(&[Arg::Text(customer_id), Arg::Int(pool_id)], read)
+    ALL.rows(&[Arg::Text(customer_id), Arg::Int(pool_id)], read_full)
 }
 
 pub fn one(customer_id: &str, grant_id: i64) -> Option<Grant> {
     static ONE: Statement = Statement::new(concat!(
         "SELECT ",
-        grant_columns!(),
+        full_grant_columns!(),
         " FROM credit_pools.pool_grant g WHERE g.customer_id = $1 AND g.grant_id = $2"
     ));
-    ONE.first(&[Arg::Text(customer_id), Arg::Int(grant_id)], read)
+    ONE.first(&[Arg::Text(customer_id), Arg::Int(grant_id)], read_full)
 }
 
 /// The pool of a grant, which never changes: to be locked before anything else of the grant is read.
@@ -103,26 +118,25 @@ pub struct Terms<'a> {
     pub price: Option<Amount>,
     pub price_currency: Option<&'a str>,
     pub payment_reference: Option<&'a str>,
-    pub source: &'a str,
-    pub subscription_id: Option<&'a str>,
-    pub plan_id: Option<&'a str>,
-    pub entry_id: Option<&'a str>,
-    pub period_start: Option<Instant>,
     pub recharge_id: Option<i64>,
     pub display_name: Option<&'a str>,
     pub reason: Option<&'a str>,
     pub metadata: Option<&'a str>,
 }
 
+/// Writes a new grant. What a schedule made is of that schedule's subscription, plan and entry.
 pub fn insert(customer_id: &str, pool_id: i64, grant: &Grant, terms: &Terms) {
     static INSERT: Statement = Statement::new(
         "INSERT INTO credit_pools.pool_grant
              (customer_id, grant_id, pool_id, category, priority, amount, consumed, held, expired, voided, status,
               effective_at, expires_at, unlimited, plain, feature_ids, price, price_currency, payment_reference, source,
-              subscription_id, plan_id, entry_id, period_start, recharge_id, display_name, reason, metadata,
-              created_at, unpaid)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14::text[] IS NULL,
-                 $4 <> 'promotional', $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28)",
+              subscription_id, plan_id, entry_id, period_start, schedule_id, source_grant_id, recharge_id,
+              display_name, reason, metadata, created_at, unpaid)
+         SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14::text[] IS NULL,
+                $4 <> 'promotional', $14, $15, $16, $17, $18, s.subscription_id, s.plan_id, s.entry_id, $19, $20, $21,
+                $22, $23, $24, $25, $26, $27
+         FROM (VALUES (0)) one
+         LEFT JOIN credit_pools.schedule s ON s.customer_id = $1 AND s.schedule_id = $20",
     );
     INSERT.run(&[
         Arg::Text(customer_id),
@@ -142,11 +156,10 @@ pub fn insert(customer_id: &str, pool_id: i64, grant: &Grant, terms: &Terms) {
         Arg::MaybeNumber(terms.price),
         Arg::MaybeText(terms.price_currency),
         Arg::MaybeText(terms.payment_reference),
-        Arg::Text(terms.source),
-        Arg::MaybeText(terms.subscription_id),
-        Arg::MaybeText(terms.plan_id),
-        Arg::MaybeText(terms.entry_id),
-        Arg::MaybeTime(terms.period_start),
+        Arg::Text(grant.source.as_str()),
+        Arg::MaybeTime(grant.period_start),
+        Arg::MaybeInt(grant.schedule_id),
+        Arg::MaybeInt(grant.source_grant_id),
         Arg::MaybeInt(terms.recharge_id),
         Arg::MaybeText(terms.display_name),
         Arg::MaybeText(terms.reason),
@@ -158,7 +171,8 @@ pub fn insert(customer_id: &str, pool_id: i64, grant: &Grant, terms: &Terms) {
 
 pub fn update(customer_id: &str, grant: &Grant) {
     static UPDATE: Statement = Statement::new(
-        "UPDATE credit_pools.pool_grant SET consumed = $3, held = $4, expired = $5, voided = $6, status = $7, unpaid = $8
+        "UPDATE credit_pools.pool_grant SET consumed = $3, held = $4, expired = $5, voided = $6, status = $7, unpaid = $8,
+             expires_at = $9
          WHERE customer_id = $1 AND grant_id = $2",
     );
     UPDATE.run(&[
@@ -170,6 +184,7 @@ pub fn update(customer_id: &str, grant: &Grant) {
         Arg::Number(grant.voided),
         Arg::Text(grant.status.as_str()),
         Arg::Bool(grant.unpaid),
+        Arg::Time(grant.expires_at),
     ]);
 }
 
@@ -178,28 +193,4 @@ pub fn set_payment_reference(customer_id: &str, grant_id: i64, payment_reference
         "UPDATE credit_pools.pool_grant SET payment_reference = $3 WHERE customer_id = $1 AND grant_id = $2",
     );
     UPDATE.run(&[Arg::Text(customer_id), Arg::Int(grant_id), Arg::Text(payment_reference)]);
-}
-
-/// Whether a plan entry has granted for a period of a subscription.
-pub fn granted_for_period(
-    customer_id: &str,
-    subscription_id: &str,
-    plan_id: &str,
-    pool_id: i64,
-    entry_id: &str,
-    period_start: Instant,
-) -> bool {
-    static FIND: Statement = Statement::new(
-        "SELECT 1 FROM credit_pools.pool_grant
-         WHERE customer_id = $1 AND subscription_id = $2 AND plan_id = $3 AND pool_id = $4 AND entry_id = $5
-           AND period_start = $6 AND source = 'plan'",
-    );
-    FIND.run(&[
-        Arg::Text(customer_id),
-        Arg::Text(subscription_id),
-        Arg::Text(plan_id),
-        Arg::Int(pool_id),
-        Arg::Text(entry_id),
-        Arg::Time(period_start),
-    ]) > 0
 }

@@ -8,5 +8,6 @@ pub mod keys;
 pub mod ledger;
 pub mod pools;
 pub mod recharges;
+pub mod schedules;
 pub mod spi;
 pub mod subscriptions;

@@ -54,6 +54,7 @@ impl PoolRow {
                 frozen: row.boolean(15),
                 next_transition: row.time(16).unwrap_or(Instant::INFINITY),
                 grants: Vec::new(),
+                schedules: Vec::new(),
                 all_loaded: false,
                 prefix_loaded: false,
                 entries: Vec::new(),
@@ -107,6 +108,17 @@ pub fn lock_scope(customer_id: &str, resource_id: &str) -> Vec<PoolRow> {
           ORDER BY p.pool_id FOR NO KEY UPDATE OF p"
     ));
     LOCK.rows(&[Arg::Text(customer_id), Arg::Text(resource_id)], PoolRow::read)
+}
+
+/// Locks every pool of two scopes, in the order of their ids.
+pub fn lock_scopes(customer_id: &str, one: &str, other: &str) -> Vec<PoolRow> {
+    static LOCK: Statement = Statement::new(concat!(
+        "SELECT ",
+        pool_columns!(),
+        " FROM credit_pools.pool p WHERE p.customer_id = $1 AND p.scope_id IN ($2, $3)
+          ORDER BY p.pool_id FOR NO KEY UPDATE OF p"
+    ));
+    LOCK.rows(&[Arg::Text(customer_id), Arg::Text(one), Arg::Text(other)], PoolRow::read)
 }
 
 /// Locks every pool of a customer and credit type, in the order of their ids.

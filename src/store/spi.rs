@@ -317,6 +317,7 @@ pub enum Sequence {
     Usage,
     Recharge,
     Revision,
+    Schedule,
 }
 
 impl Sequence {
@@ -327,6 +328,7 @@ impl Sequence {
             Sequence::Usage => c"usage_id_seq",
             Sequence::Recharge => c"recharge_id_seq",
             Sequence::Revision => c"revision_seq",
+            Sequence::Schedule => c"schedule_id_seq",
         }
     }
 }

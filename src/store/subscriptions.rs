@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 
-use credit_pools_domain::{Amount, Instant};
+use credit_pools_domain::{Amount, Instant, Zone};
 use serde_json::Value;
 
+use super::catalogue::PlanEntry;
 use super::spi::{Arg, Row, Statement};
 
 pub struct Subscription {
@@ -14,6 +15,10 @@ pub struct Subscription {
     pub active: bool,
     pub starts_at: Instant,
     pub ends_at: Instant,
+    /// When it was cancelled; its end may lie ahead.
+    pub cancelled_at: Option<Instant>,
+    /// What its plan granted ends with it.
+    pub expires_credits: bool,
     pub time_zone: String,
     /// JSON values as PostgreSQL prints them.
     pub quantities: Option<String>,
@@ -28,6 +33,53 @@ impl Subscription {
     pub fn rates(&self) -> HashMap<String, Amount> {
         amounts(self.rate_overrides.as_deref()).collect()
     }
+
+    pub fn amounts(&self) -> Amounts {
+        Amounts::read(self.amount_overrides.as_deref(), self.quantities.as_deref())
+    }
+
+    /// Its time zone, which was known when it was set.
+    pub fn zone(&self) -> Zone {
+        Zone::find(&self.time_zone).unwrap_or_else(|_| Zone::utc())
+    }
+
+    /// As the view shows it.
+    pub fn status_at(&self, at: Instant) -> &'static str {
+        match (self.active && at < self.ends_at, self.cancelled_at) {
+            (true, _) if at < self.starts_at => "scheduled",
+            (true, _) => "active",
+            (false, Some(_)) => "cancelled",
+            (false, None) => "ended",
+        }
+    }
+}
+
+/// What a subscription changes of its plan's amounts.
+pub struct Amounts {
+    overrides: HashMap<String, Amount>,
+    quantities: HashMap<String, Amount>,
+}
+
+impl Amounts {
+    pub fn read(overrides: Option<&str>, quantities: Option<&str>) -> Amounts {
+        Amounts { overrides: amounts(overrides).collect(), quantities: amounts(quantities).collect() }
+    }
+
+    /// What one unit of the entry is: the subscription's own amount, or the plan's.
+    pub fn each(&self, entry: &PlanEntry) -> Amount {
+        let by_entry = || self.overrides.get(&format!("{}/{}", entry.credit_type_id, entry.entry_id));
+        let own = if self.overrides.is_empty() { None } else { by_entry() };
+        own.or_else(|| self.overrides.get(&entry.credit_type_id)).copied().unwrap_or(entry.amount)
+    }
+
+    /// The entry's amount for this subscription, times the quantity that it is counted by; nothing where it has too
+    /// many digits.
+    pub fn of(&self, entry: &PlanEntry, scale: u32) -> Option<Amount> {
+        let each = self.each(entry);
+        let Some(feature) = &entry.quantity_feature_id else { return Some(each) };
+        let quantity = self.quantities.get(feature).copied().unwrap_or_default();
+        each.multiply_rounded(quantity, scale).filter(|amount| amount.within_outside_limit())
+    }
 }
 
 /// An object of numbers, as the extension keeps it.
@@ -39,7 +91,8 @@ pub fn amounts(json: Option<&str>) -> impl Iterator<Item = (String, Amount)> {
 macro_rules! subscription_columns {
     () => {
         "s.subscription_id, s.resource_id, s.plan_id, s.status = 'active', s.starts_at, s.ends_at, s.time_zone,
-         s.quantities::text, s.rate_overrides::text, s.amount_overrides::text, s.metadata::text, s.revision"
+         s.quantities::text, s.rate_overrides::text, s.amount_overrides::text, s.metadata::text, s.revision,
+         s.cancelled_at, s.end_credits = 'expire'"
     };
 }
 
@@ -57,6 +110,8 @@ fn read(row: &Row) -> Subscription {
         amount_overrides: row.text(10),
         metadata: row.text(11),
         revision: row.int(12).unwrap_or_default(),
+        cancelled_at: row.time(13),
+        expires_credits: row.boolean(14),
     }
 }
 
@@ -85,18 +140,21 @@ pub fn put(customer_id: &str, subscription: &Subscription, now: Instant) {
     static PUT: Statement = Statement::new(
         "INSERT INTO credit_pools.subscription AS s
              (customer_id, subscription_id, resource_id, plan_id, status, starts_at, ends_at, time_zone, quantities,
-              rate_overrides, amount_overrides, metadata, revision, created_at, updated_at)
-         VALUES ($1, $2, $3, $4, 'active', $5, $6, $7, $8, $9, $10, $11, $12, $13, $13)
+              rate_overrides, amount_overrides, metadata, revision, created_at, updated_at, cancelled_at, end_credits)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $14, $15, $16)
          ON CONFLICT (customer_id, subscription_id) DO UPDATE SET
-             plan_id = excluded.plan_id, ends_at = excluded.ends_at, quantities = excluded.quantities,
+             resource_id = excluded.resource_id, plan_id = excluded.plan_id, status = excluded.status,
+             ends_at = excluded.ends_at, quantities = excluded.quantities,
              rate_overrides = excluded.rate_overrides, amount_overrides = excluded.amount_overrides,
-             metadata = excluded.metadata, revision = excluded.revision, updated_at = excluded.updated_at",
+             metadata = excluded.metadata, revision = excluded.revision, updated_at = excluded.updated_at,
+             cancelled_at = excluded.cancelled_at, end_credits = excluded.end_credits",
     );
     PUT.run(&[
         Arg::Text(customer_id),
         Arg::Text(&subscription.subscription_id),
         Arg::Text(&subscription.resource_id),
         Arg::Text(&subscription.plan_id),
+        Arg::Text(if subscription.active { "active" } else { "cancelled" }),
         Arg::Time(subscription.starts_at),
         Arg::Time(subscription.ends_at),
         Arg::Text(&subscription.time_zone),
@@ -106,13 +164,16 @@ pub fn put(customer_id: &str, subscription: &Subscription, now: Instant) {
         Arg::Json(subscription.metadata.as_deref()),
         Arg::Int(subscription.revision),
         Arg::Time(now),
+        Arg::MaybeTime(subscription.cancelled_at),
+        Arg::Text(if subscription.expires_credits { "expire" } else { "keep" }),
     ]);
 }
 
 /// A subscription whose end has passed makes room for the next one of its scope.
 pub fn mark_ended(customer_id: &str, subscription_id: &str, now: Instant) {
     static END: Statement = Statement::new(
-        "UPDATE credit_pools.subscription SET status = 'ended', updated_at = $3
+        "UPDATE credit_pools.subscription
+         SET status = CASE WHEN cancelled_at IS NULL THEN 'ended' ELSE 'cancelled' END, updated_at = $3
          WHERE customer_id = $1 AND subscription_id = $2",
     );
     END.run(&[Arg::Text(customer_id), Arg::Text(subscription_id), Arg::Time(now)]);

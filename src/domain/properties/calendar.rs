@@ -8,9 +8,9 @@ use proptest::prelude::*;
 use super::cases;
 use crate::{Instant, Span, Zone};
 
-const SECOND: i64 = 1_000_000;
-const HOUR: i64 = 3600 * SECOND;
-const DAY: i64 = 24 * HOUR;
+pub const SECOND: i64 = 1_000_000;
+pub const HOUR: i64 = 3600 * SECOND;
+pub const DAY: i64 = 24 * HOUR;
 const UNIX_TO_2000: i64 = 10_957 * DAY;
 
 /// Daylight saving by an hour, half an hour and two hours, at midnight and by Ramadan; odd offsets; zones
@@ -37,11 +37,11 @@ const ZONES: [&str; 19] = [
     "Pacific/Kwajalein",
 ];
 
-fn zones() -> impl Strategy<Value = &'static str> {
+pub fn zones() -> impl Strategy<Value = &'static str> {
     prop::sample::select(&ZONES[..])
 }
 
-fn zone(name: &str) -> Zone {
+pub fn zone(name: &str) -> Zone {
     Zone::find(name).unwrap()
 }
 
@@ -50,12 +50,12 @@ fn time_zone(name: &str) -> TimeZone {
 }
 
 /// From 1980 to 2060, often on a whole hour.
-fn instants() -> impl Strategy<Value = Instant> {
+pub fn instants() -> impl Strategy<Value = Instant> {
     let any_time = -20 * 365 * DAY..60 * 365 * DAY;
     (any_time, any::<bool>()).prop_map(|(at, whole)| Instant::from_micros(if whole { at / HOUR * HOUR } else { at }))
 }
 
-fn spans() -> impl Strategy<Value = Span> {
+pub fn spans() -> impl Strategy<Value = Span> {
     let only = prop_oneof![
         4 => (1..30_i32).prop_map(|months| Span { months, ..Span::default() }),
         4 => (1..100_i32).prop_map(|days| Span { days, ..Span::default() }),

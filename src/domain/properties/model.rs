@@ -24,6 +24,22 @@ pub struct Lot {
     pub starts: i64,
     pub ends: Option<i64>,
     pub made: i64,
+    /// Where a plan's credits come from; `None` for those that a call brought.
+    pub origin: Option<Origin>,
+}
+
+/// What a plan's lot has to do with its entry.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    /// The entry, numbered through all plans.
+    pub entry: i64,
+    pub carried: bool,
+    /// The boundary that it was granted for.
+    pub period: Option<i64>,
+    /// The lot whose rest it carries on.
+    pub from: Option<i64>,
+    /// The pool was in debt at the boundary.
+    pub in_debt: bool,
 }
 
 impl Lot {
@@ -57,7 +73,7 @@ impl Lot {
         self.id < other.id
     }
 
-    fn rest(&self) -> i128 {
+    pub fn rest(&self) -> i128 {
         self.amount - self.consumed - self.expired - self.voided - self.held
     }
 
@@ -69,11 +85,11 @@ impl Lot {
         self.features.is_empty() || self.features.iter().any(|name| Some(*name) == feature)
     }
 
-    fn is_open(&self) -> bool {
+    pub fn is_open(&self) -> bool {
         [Status::Scheduled, Status::PendingPayment, Status::Active].contains(&self.state)
     }
 
-    fn is_used_up(&self) -> bool {
+    pub fn is_used_up(&self) -> bool {
         self.rest() + self.held == 0
     }
 
@@ -94,6 +110,7 @@ pub struct Row {
     pub balance: i128,
     pub grant: Option<i64>,
     pub at: i64,
+    pub reason: Option<&'static str>,
 }
 
 #[derive(Clone, Debug)]
@@ -110,7 +127,7 @@ pub struct Model {
 
 impl Model {
     pub fn open(unit: i128) -> Model {
-        let opening = Row { kind: EntryType::Open, amount: 0, balance: 0, grant: None, at: 0 };
+        let opening = Row { kind: EntryType::Open, amount: 0, balance: 0, grant: None, at: 0, reason: None };
         Model { unit, now: 0, debt: 0, overdraft: Some(0), frozen: false, lots: Vec::new(), rows: vec![opening] }
     }
 
@@ -138,17 +155,18 @@ impl Model {
     }
 
     /// Writes down what has just been done: a row's amount is its effect on the balance.
-    fn record(&mut self, kind: EntryType, grant: Option<i64>, at: i64) {
+    pub fn record(&mut self, kind: EntryType, grant: Option<i64>, at: i64) {
         let balance = self.balance();
         let amount = balance - self.rows.last().unwrap().balance;
-        self.rows.push(Row { kind, amount, balance, grant, at });
+        self.rows.push(Row { kind, amount, balance, grant, at, reason: None });
     }
 
-    /// The grants by their place: as many as come before one, so far back it is.
-    fn in_order(&self) -> Vec<usize> {
-        let mut order = vec![0; self.lots.len()];
-        for (index, lot) in self.lots.iter().enumerate() {
-            order[self.lots.iter().filter(|other| other.comes_before(lot)).count()] = index;
+    /// The open grants by their place: as many as come before one, so far back it is.
+    pub fn in_order(&self) -> Vec<usize> {
+        let open: Vec<usize> = (0..self.lots.len()).filter(|index| self.lots[*index].is_open()).collect();
+        let mut order = vec![0; open.len()];
+        for index in &open {
+            order[open.iter().filter(|other| self.lots[**other].comes_before(&self.lots[*index])).count()] = *index;
         }
         order
     }
@@ -166,16 +184,23 @@ impl Model {
                     self.record(EntryType::Expire, Some(id), self.now);
                 }
             }
-            for index in self.in_order() {
-                if self.lots[index].state == Status::Scheduled && self.lots[index].starts == self.now {
-                    self.begin(index, self.now);
-                }
-            }
+            self.begin_due();
             self.settle();
         }
     }
 
-    fn begin(&mut self, index: usize, at: i64) {
+    pub fn begin_due(&mut self) {
+        if !self.lots.iter().any(|lot| lot.state == Status::Scheduled && lot.starts == self.now) {
+            return;
+        }
+        for index in self.in_order() {
+            if self.lots[index].state == Status::Scheduled && self.lots[index].starts == self.now {
+                self.begin(index, self.now);
+            }
+        }
+    }
+
+    pub fn begin(&mut self, index: usize, at: i64) {
         self.lots[index].state = Status::Active;
         self.lots[index].counted = true;
         self.record(EntryType::Grant, Some(self.lots[index].id), at);
@@ -183,17 +208,24 @@ impl Model {
 
     /// "Debt is paid first by the next credits that become active", never by feature-limited ones, in "two rows
     /// that cancel out (+ on the debt, − on the grant)".
-    fn settle(&mut self) {
+    pub fn settle(&mut self) {
+        self.settle_at(self.now);
+    }
+
+    pub fn settle_at(&mut self, at: i64) {
+        if self.debt == 0 {
+            return;
+        }
         for index in self.in_order() {
             let part = self.debt.min(self.lots[index].free());
             if part > 0 && self.lots[index].features.is_empty() {
                 self.debt -= part;
-                self.record(EntryType::DebtSettle, None, self.now);
+                self.record(EntryType::DebtSettle, None, at);
                 self.lots[index].consumed += part;
                 if self.lots[index].is_used_up() {
                     self.lots[index].state = Status::Depleted;
                 }
-                self.record(EntryType::DebtSettle, Some(self.lots[index].id), self.now);
+                self.record(EntryType::DebtSettle, Some(self.lots[index].id), at);
             }
         }
     }
@@ -220,7 +252,7 @@ impl Model {
         self.lots[index].state
     }
 
-    fn index(&self, id: i64) -> Result<usize, Refusal> {
+    pub fn index(&self, id: i64) -> Result<usize, Refusal> {
         self.lots.iter().position(|lot| lot.id == id).ok_or(Refusal::UnknownGrant)
     }
 

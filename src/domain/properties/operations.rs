@@ -46,7 +46,7 @@ pub fn tick(tick: i64) -> Instant {
     Instant::from_micros(tick * 1000)
 }
 
-fn tick_or_never(at: Option<i64>) -> Instant {
+pub fn tick_or_never(at: Option<i64>) -> Instant {
     at.map_or(Instant::INFINITY, tick)
 }
 
@@ -73,7 +73,7 @@ pub fn specs() -> impl Strategy<Value = Spec> {
     any::<[u8; 7]>().prop_map(spec)
 }
 
-fn step([gap, kind, dice @ ..]: [u8; 9]) -> Step {
+pub fn step([gap, kind, dice @ ..]: [u8; 9]) -> Step {
     let [first, second, third, fourth, ..] = dice;
     let pick = usize::from(second % 12);
     let op = match kind % 21 {
@@ -122,6 +122,7 @@ impl Spec {
             starts,
             ends: self.lasts.map(|ticks| starts.max(now) + ticks),
             made: now,
+            origin: None,
         }
     }
 }
@@ -225,7 +226,7 @@ impl Caller {
 }
 
 /// Wallets do not hold yet, but they load grants with holds: this stands in for what will make them.
-fn hold(wallet: &mut Wallet, id: i64, part: Amount, now: Instant) {
+pub fn hold(wallet: &mut Wallet, id: i64, part: Amount, now: Instant) {
     let Some(grant) = wallet.grants.iter_mut().find(|g| g.id == id) else { return };
     if part > grant.available() {
         return;

@@ -16,6 +16,8 @@
 --   ledger_of(customer, resource)     the view ledger, in order of seq.
 --   recharges_of(customer)            the view recharges, in order of their making.
 --   usage_of(customer)                the view usage_events, in order of their making.
+--   periods_of(customer, resource)    the view grants in order of time: what counts from when to when, whether the clock's work has been booked or not.
+--   history_of(customer, resource)    the view ledger, in order of seq; a grant is called by its source and the instant from which it counts.
 --   grant_id(customer, reason), recharge_id(customer, resource)   the id of a grant, of a pool's latest recharge that is no skip.
 --   ledger_problems()     a row per broken promise of the views; none when all is well. Every case ends with it.
 --
@@ -114,7 +116,17 @@ LANGUAGE sql STABLE AS $f$
     SELECT coalesce(resource_id, '(global)'), credit_type_id, coalesce(reason, source), category::text, priority::int, amount, remaining, available,
            consumed, expired, voided, status::text, public.at(effective_at), public.at(expires_at)
       FROM credit_pools.grants WHERE customer_id = customer AND $2 IN ('*', coalesce(resource_id, '(global)'))
-     ORDER BY resource_id COLLATE "C" NULLS FIRST, credit_type_id COLLATE "C", grant_id
+     ORDER BY resource_id COLLATE "C" NULLS FIRST, credit_type_id COLLATE "C", grant_id, effective_at, expires_at, amount
+$f$;
+
+CREATE FUNCTION public.periods_of(customer text, resource text DEFAULT '*')
+    RETURNS TABLE (resource text, type text, source text, amount numeric, available numeric, consumed numeric, expired numeric, voided numeric,
+                   status text, effective_at text, expires_at text, booked boolean)
+LANGUAGE sql STABLE AS $f$
+    SELECT coalesce(resource_id, '(global)'), credit_type_id, source, amount, available, consumed, expired, voided,
+           status::text, public.at(effective_at), public.at(expires_at), grant_id IS NOT NULL
+      FROM credit_pools.grants WHERE customer_id = customer AND $2 IN ('*', coalesce(resource_id, '(global)'))
+     ORDER BY resource_id COLLATE "C" NULLS FIRST, credit_type_id COLLATE "C", effective_at, grants.expires_at NULLS LAST, source COLLATE "C", amount
 $f$;
 
 CREATE FUNCTION public.ledger_of(customer text, resource text DEFAULT '*')
@@ -123,6 +135,16 @@ CREATE FUNCTION public.ledger_of(customer text, resource text DEFAULT '*')
 LANGUAGE sql STABLE AS $f$
     SELECT coalesce(l.resource_id, '(global)'), l.credit_type_id, l.seq, l.entry_type::text, l.amount, l.balance_before, l.balance_after,
            coalesce(g.reason, g.source), l.feature_id, l.value, public.at(l.effective_at), public.at(l.recorded_at)
+      FROM credit_pools.ledger l LEFT JOIN credit_pools.grants g ON g.customer_id = l.customer_id AND g.grant_id = l.grant_id
+     WHERE l.customer_id = customer AND $2 IN ('*', coalesce(l.resource_id, '(global)'))
+     ORDER BY l.resource_id COLLATE "C" NULLS FIRST, l.credit_type_id COLLATE "C", l.seq
+$f$;
+
+CREATE FUNCTION public.history_of(customer text, resource text DEFAULT '*')
+    RETURNS TABLE (resource text, type text, seq bigint, entry_type text, amount numeric, after numeric, "grant" text, effective_at text, recorded_at text)
+LANGUAGE sql STABLE AS $f$
+    SELECT coalesce(l.resource_id, '(global)'), l.credit_type_id, l.seq, l.entry_type::text, l.amount, l.balance_after,
+           g.source || ' ' || public.at(g.effective_at), public.at(l.effective_at), public.at(l.recorded_at)
       FROM credit_pools.ledger l LEFT JOIN credit_pools.grants g ON g.customer_id = l.customer_id AND g.grant_id = l.grant_id
      WHERE l.customer_id = customer AND $2 IN ('*', coalesce(l.resource_id, '(global)'))
      ORDER BY l.resource_id COLLATE "C" NULLS FIRST, l.credit_type_id COLLATE "C", l.seq
@@ -172,6 +194,13 @@ LANGUAGE sql STABLE AS $f$
                WHERE NOT EXISTS (SELECT FROM l WHERE l.pool_id = p.pool_id)
     UNION ALL SELECT 'pool balance is not what its grants hold less its debt', customer_id, resource_id, credit_type_id, NULL FROM credit_pools.pools p
                WHERE balance <> (SELECT coalesce(sum(available), 0) FROM credit_pools.grants g WHERE g.customer_id = p.customer_id AND g.pool_id = p.pool_id) - debt
+    UNION ALL SELECT 'pool balance is not granted - consumed - expired - voided - held - debt', customer_id, resource_id, credit_type_id, NULL FROM credit_pools.pools
+               WHERE balance <> granted - consumed - expired - voided - held - debt
+    UNION ALL SELECT 'rollover or settlement rows do not cancel out', customer_id, resource_id, credit_type_id, NULL
+                FROM (SELECT customer_id, resource_id, credit_type_id, sum(amount) FILTER (WHERE entry_type::text ~ '^rollover') AS rolled,
+                             sum(amount) FILTER (WHERE entry_type::text = 'debt_settle') AS settled FROM credit_pools.ledger GROUP BY 1, 2, 3) x WHERE rolled <> 0 OR settled <> 0
+    UNION ALL SELECT 'a transfer is not conserving', customer_id, NULL, credit_type_id, NULL
+                FROM (SELECT customer_id, credit_type_id, sum(amount) AS moved FROM credit_pools.ledger WHERE entry_type::text ~ '^transfer' GROUP BY 1, 2) x WHERE moved <> 0
     UNION ALL SELECT 'grant: remaining is not amount - consumed - expired - voided', customer_id, resource_id, credit_type_id, grant_id FROM credit_pools.grants
                WHERE remaining <> amount - consumed - expired - voided OR remaining < 0 OR available NOT IN (0, remaining - held)
     UNION ALL SELECT 'usage: credits are not what the ledger took', customer_id, resource_id, credit_type_id, usage_id FROM credit_pools.usage_events u

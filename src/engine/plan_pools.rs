@@ -1,0 +1,154 @@
+//! What a subscription's plan means for the pools of its scope: they open, its entries get schedules, and these
+//! grant.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use credit_pools_domain::{Instant, Limit, Schedule, Span};
+use serde::{Deserialize, Serialize};
+
+use super::granting::check_scale;
+use super::opening::{granting_credit_type, open_or_lock};
+use super::pool::LockedPool;
+use crate::error::{Error, Result};
+use crate::store::catalogue::{self, PlanEntry};
+use crate::store::ledger::Note;
+use crate::store::schedules;
+use crate::store::subscriptions::{self, Subscription};
+
+/// A subscription as its calls return it; kept with their keys. Instants as PostgreSQL counts them.
+#[derive(Serialize, Deserialize)]
+pub struct Outcome {
+    pub subscription_id: String,
+    pub resource_id: String,
+    pub plan_id: String,
+    pub status: String,
+    pub period_start: i64,
+    pub period_end: i64,
+    pub starts_at: i64,
+    pub ends_at: i64,
+    pub quantities: Option<String>,
+}
+
+/// The scope's subscription, unless it is over by now. The scope is locked.
+pub fn current(customer_id: &str, resource_id: &str, now: Instant) -> Option<Subscription> {
+    subscriptions::of_scope(customer_id, resource_id).filter(|subscription| {
+        let over = subscription.ends_at <= now;
+        if over {
+            subscriptions::mark_ended(customer_id, &subscription.subscription_id, now);
+        }
+        !over
+    })
+}
+
+/// The amounts that a subscription makes of its plan must be amounts of their credit types.
+pub fn check_amounts(subscription: &Subscription, now: Instant) -> Result<()> {
+    let amounts = subscription.amounts();
+    for entry in catalogue::plan_entries(&subscription.plan_id, now) {
+        let credit_type = granting_credit_type(&entry.credit_type_id)?;
+        check_scale("amount", amounts.each(&entry), credit_type.scale)?;
+        amounts.of(&entry, credit_type.scale).ok_or_else(|| {
+            Error::argument("quantities", "the plan's credits times this quantity have too many digits")
+        })?;
+    }
+    Ok(())
+}
+
+/// Opens the pools of the plan beside the `locked` ones of the scope, and grants what its entries give by now.
+/// Entries of a plan that was left come to their end.
+pub fn fill(
+    customer_id: &str,
+    subscription: &Subscription,
+    mut locked: Vec<LockedPool>,
+    changes_plan: bool,
+    now: Instant,
+    note: &Note,
+) -> Result<()> {
+    let entries = catalogue::plan_entries(&subscription.plan_id, now);
+    let overdrafts = overdrafts(&subscription.plan_id, &entries);
+    open_missing(customer_id, &subscription.resource_id, &overdrafts, &mut locked)?;
+    for pool in &mut locked {
+        pool.row.scope_revision = subscription.revision;
+        let credit_type_id = pool.row.credit_type_id.clone();
+        for entry in entries.iter().filter(|entry| entry.credit_type_id == credit_type_id) {
+            let (id, plan_id) = (subscription.subscription_id.as_str(), subscription.plan_id.as_str());
+            schedules::ensure(customer_id, pool.row.pool_id, id, plan_id, entry, subscription.starts_at);
+        }
+        let keys = pool.load_schedules();
+        let now = pool.now;
+        let wallet = &mut pool.row.wallet;
+        let mut withdrawn = Vec::new();
+        for schedule in &mut wallet.schedules {
+            let ours = keys.get(&schedule.id).is_some_and(|key| {
+                key.subscription_id == subscription.subscription_id && key.plan_id == subscription.plan_id
+            });
+            match (ours, changes_plan) {
+                (true, true) => schedule.resume(now),
+                (true, false) => schedule.begin(now),
+                (false, _) if schedule.running => {
+                    schedule.stop();
+                    withdrawn.push(schedule.overdraft);
+                }
+                (false, _) => {}
+            }
+        }
+        for limit in withdrawn {
+            wallet.withdraw_overdraft(limit);
+        }
+        if let Some(Some(limit)) = overdrafts.get(&credit_type_id) {
+            wallet.overdraft = *limit;
+        }
+        pool.watch_schedules();
+        pool.carry_out_due()?;
+        pool.write(note);
+    }
+    Ok(())
+}
+
+/// The credit types of a plan, with the limit that its entries give.
+pub fn overdrafts(plan_id: &str, entries: &[PlanEntry]) -> BTreeMap<String, Option<Limit>> {
+    let mut overdrafts: BTreeMap<String, Option<Limit>> =
+        catalogue::rated_credit_types(plan_id).into_iter().map(|id| (id, None)).collect();
+    for entry in entries {
+        let limit = overdrafts.entry(entry.credit_type_id.clone()).or_default();
+        *limit = Some(limit.map_or(entry.overdraft_limit, |l| l.max(entry.overdraft_limit)));
+    }
+    overdrafts
+}
+
+/// Opens pools that a scope has not, behind those that are locked.
+pub fn open_missing(
+    customer_id: &str,
+    resource_id: &str,
+    wanted: &BTreeMap<String, Option<Limit>>,
+    locked: &mut Vec<LockedPool>,
+) -> Result<()> {
+    let known: BTreeSet<String> = locked
+        .iter()
+        .filter(|pool| pool.row.resource_id == resource_id)
+        .map(|pool| pool.row.credit_type_id.clone())
+        .collect();
+    for (credit_type_id, overdraft) in wanted.iter().filter(|(id, _)| !known.contains(*id)) {
+        granting_credit_type(credit_type_id)?;
+        locked.push(open_or_lock(customer_id, resource_id, credit_type_id, *overdraft, None)?.0);
+    }
+    Ok(())
+}
+
+pub fn outcome(subscription: Subscription, now: Instant) -> Result<Outcome> {
+    // The subscription's own period is the shortest of its entries, a calendar month where it has none.
+    let entries = catalogue::plan_entries(&subscription.plan_id, now);
+    let period = entries.iter().filter_map(|e| e.cadence).min_by_key(|s| s.nominal_micros()).unwrap_or(Span::MONTH);
+    let (start, end) = Schedule::period_of(&subscription.zone(), subscription.starts_at, period, now)
+        .map_err(|_| Error::argument("starts_at", "the plan's periods leave the range of the calendar"))?;
+    Ok(Outcome {
+        status: subscription.status_at(now).to_owned(),
+        period_start: start.micros(),
+        period_end: end.min(subscription.ends_at).micros(),
+        starts_at: subscription.starts_at.micros(),
+        ends_at: subscription.ends_at.micros(),
+        quantities: subscription.quantities,
+        subscription_id: subscription.subscription_id,
+        resource_id: subscription.resource_id,
+        plan_id: subscription.plan_id,
+    })
+}

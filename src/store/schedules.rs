@@ -1,0 +1,176 @@
+//! Schedules: where each entry of a subscription's plan stands. Read and written under the lock of their pool.
+
+use std::collections::HashMap;
+
+use credit_pools_domain::{Cadence, Category, EntryTerms, Instant, Limit, Rollover, Schedule, Zone};
+
+use super::catalogue::{PlanEntry, plan_entry_columns};
+use super::spi::{Arg, Row, Sequence, Statement, next_id};
+use super::subscriptions::Amounts;
+
+/// Which entry of which subscription's plan a schedule is of.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Key {
+    pub subscription_id: String,
+    pub plan_id: String,
+    pub entry_id: String,
+}
+
+/// Schedules with their keys, by id.
+#[derive(Default)]
+pub struct Loaded {
+    pub schedules: Vec<Schedule>,
+    pub keys: HashMap<i64, Key>,
+}
+
+/// One row per version of each schedule's entry, oldest first.
+macro_rules! schedules_of_pool {
+    () => {
+        concat!(
+            "SELECT c.schedule_id, c.subscription_id, c.plan_id, c.next_at, c.granted, c.overdraft_limit, c.running,
+                    s.starts_at, s.ends_at, s.end_credits = 'expire', s.time_zone, s.quantities::text,
+                    s.amount_overrides::text, t.scale, t.archived_at, e.effective_at, ",
+            plan_entry_columns!(),
+            " FROM credit_pools.schedule c
+              JOIN credit_pools.subscription s
+                ON s.customer_id = c.customer_id AND s.subscription_id = c.subscription_id
+              JOIN credit_pools.credit_type t ON t.credit_type_id = c.credit_type_id
+              JOIN credit_pools.plan_entry e
+                ON e.plan_id = c.plan_id AND e.credit_type_id = c.credit_type_id AND e.entry_id = c.entry_id
+              WHERE c.customer_id = $1 AND c.pool_id = $2 AND (c.running OR $3)
+              ORDER BY c.entry_id, c.schedule_id, e.effective_at"
+        )
+    };
+}
+const ENTRY_COLUMNS_FROM: i32 = 16;
+
+/// The running schedules of a pool, in the order of their entries.
+pub fn running(customer_id: &str, pool_id: i64) -> Loaded {
+    of_pool(customer_id, pool_id, false)
+}
+
+/// Also those of plans that the subscription has left, and of subscriptions that are over.
+pub fn all(customer_id: &str, pool_id: i64) -> Loaded {
+    of_pool(customer_id, pool_id, true)
+}
+
+fn of_pool(customer_id: &str, pool_id: i64, stopped: bool) -> Loaded {
+    static FIND: Statement = Statement::new(schedules_of_pool!());
+    gather(FIND.rows(&[Arg::Text(customer_id), Arg::Int(pool_id), Arg::Bool(stopped)], read))
+}
+
+/// The running ones in the caller's snapshot, for reads.
+pub fn read_running(customer_id: &str, pool_id: i64) -> Vec<Schedule> {
+    static FIND: Statement = Statement::read(schedules_of_pool!());
+    gather(FIND.rows(&[Arg::Text(customer_id), Arg::Int(pool_id), Arg::Bool(false)], read)).schedules
+}
+
+fn read(row: &Row) -> (Schedule, Key) {
+    let entry = PlanEntry::read(row, ENTRY_COLUMNS_FROM);
+    let scale = row.small_int(14).and_then(|scale| u32::try_from(scale).ok()).unwrap_or_default();
+    let amounts = Amounts::read(row.text(13).as_deref(), row.text(12).as_deref());
+    let terms = EntryTerms {
+        effective_at: row.time(16).unwrap_or(Instant::NEG_INFINITY),
+        amount: amounts.of(&entry, scale).unwrap_or_default(),
+        category: Category::parse(&entry.category).unwrap_or(Category::Recurring),
+        priority: entry.priority,
+        cadence: Cadence { every: entry.cadence, expires_after: entry.expires_after },
+        rollover: Rollover {
+            max: entry.rollover_max,
+            percent: entry.rollover_percent,
+            periods: entry.rollover_periods,
+        },
+    };
+    let schedule = Schedule {
+        id: row.int(1).unwrap_or_default(),
+        // A zone that the system no longer knows must not make the pool unusable.
+        zone: row.text(11).and_then(|name| Zone::find(&name).ok()).unwrap_or_else(Zone::utc),
+        anchor: row.time(8).unwrap_or(Instant::INFINITY),
+        ends_at: row.time(9).unwrap_or(Instant::INFINITY),
+        archived_at: row.time(15).unwrap_or(Instant::INFINITY),
+        cut_at_end: row.boolean(10),
+        terms: vec![terms],
+        scale,
+        overdraft: row.limit(6).unwrap_or(Limit::Finite(Default::default())),
+        next_at: row.time(4).unwrap_or(Instant::INFINITY),
+        not_before: Instant::NEG_INFINITY,
+        granted: row.amount(5),
+        running: row.boolean(7),
+        dirty: false,
+    };
+    let key = Key {
+        subscription_id: row.text(2).unwrap_or_default(),
+        plan_id: row.text(3).unwrap_or_default(),
+        entry_id: entry.entry_id,
+    };
+    (schedule, key)
+}
+
+/// One schedule of the rows of its versions.
+fn gather(rows: Vec<(Schedule, Key)>) -> Loaded {
+    let mut loaded = Loaded::default();
+    for (schedule, key) in rows {
+        match loaded.schedules.last_mut() {
+            Some(last) if last.id == schedule.id => last.terms.extend(schedule.terms),
+            _ => {
+                loaded.keys.insert(schedule.id, key);
+                loaded.schedules.push(schedule);
+            }
+        }
+    }
+    loaded
+}
+
+/// Makes the schedule of an entry for a pool, or lets the one that there is have the entry's limit. Its first
+/// boundary is the subscription's start.
+pub fn ensure(
+    customer_id: &str,
+    pool_id: i64,
+    subscription_id: &str,
+    plan_id: &str,
+    entry: &PlanEntry,
+    starts_at: Instant,
+) {
+    static ENSURE: Statement = Statement::new(
+        "INSERT INTO credit_pools.schedule
+             (customer_id, schedule_id, pool_id, subscription_id, plan_id, credit_type_id, entry_id, next_at,
+              overdraft_limit, running)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, true)
+         ON CONFLICT (customer_id, subscription_id, plan_id, credit_type_id, entry_id)
+             DO UPDATE SET overdraft_limit = excluded.overdraft_limit",
+    );
+    ENSURE.run(&[
+        Arg::Text(customer_id),
+        Arg::Int(next_id(Sequence::Schedule)),
+        Arg::Int(pool_id),
+        Arg::Text(subscription_id),
+        Arg::Text(plan_id),
+        Arg::Text(&entry.credit_type_id),
+        Arg::Text(&entry.entry_id),
+        Arg::Time(starts_at),
+        Arg::Limit(entry.overdraft_limit),
+    ]);
+}
+
+pub fn update(customer_id: &str, schedule: &Schedule) {
+    static UPDATE: Statement = Statement::new(
+        "UPDATE credit_pools.schedule SET next_at = $3, granted = $4, running = $5
+         WHERE customer_id = $1 AND schedule_id = $2",
+    );
+    UPDATE.run(&[
+        Arg::Text(customer_id),
+        Arg::Int(schedule.id),
+        Arg::Time(schedule.next_at),
+        Arg::MaybeNumber(schedule.granted),
+        Arg::Bool(schedule.running),
+    ]);
+}
+
+/// From now on a subscription's entries of one credit type pay into another pool. Both pools are locked.
+pub fn move_to(customer_id: &str, subscription_id: &str, from_pool_id: i64, to_pool_id: i64) {
+    static MOVE: Statement = Statement::new(
+        "UPDATE credit_pools.schedule SET pool_id = $4
+         WHERE customer_id = $1 AND subscription_id = $2 AND pool_id = $3",
+    );
+    MOVE.run(&[Arg::Text(customer_id), Arg::Text(subscription_id), Arg::Int(from_pool_id), Arg::Int(to_pool_id)]);
+}
