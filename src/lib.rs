@@ -11,6 +11,7 @@ mod engine;
 mod error;
 mod settings;
 mod store;
+mod worker;
 
 ::pgrx::pg_module_magic!();
 
@@ -33,6 +34,11 @@ extension_sql_file!(
     name = "views",
     requires = ["recharge", clock::clock, api::reads::pool_now, api::reads::grants_now]
 );
+extension_sql_file!(
+    "../sql/schema/65_maintenance.sql",
+    name = "maintenance",
+    requires = ["pools", api::maintenance::run_maintenance]
+);
 extension_sql_file!("../sql/schema/70_dump.sql", name = "dump", requires = ["recharge"]);
 extension_sql_file!("../sql/schema/80_comments.sql", name = "comments", requires = ["views"]);
 extension_sql_file!("../sql/schema/90_functions.sql", name = "functions", finalize);
@@ -41,4 +47,5 @@ extension_sql_file!("../sql/schema/90_functions.sql", name = "functions", finali
 extern "C-unwind" fn _PG_init() {
     settings::register();
     store::cache::register();
+    worker::register();
 }

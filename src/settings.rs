@@ -1,11 +1,14 @@
 //! The extension's settings (GUCs), all under `credit_pools.`.
 
 use std::ffi::CString;
+use std::time::Duration;
 
 use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting};
 
 static TEST_CLOCK: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
 static ACTOR: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
+static WORKER_DATABASES: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
+static WORKER_INTERVAL: GucSetting<i32> = GucSetting::<i32>::new(10);
 static SHARD: GucSetting<i32> = GucSetting::<i32>::new(0);
 
 /// Ids carry the shard's number above this bit: 2048 shards with 4.5 × 10^15 ids each.
@@ -38,6 +41,30 @@ pub fn register() {
         GucContext::Suset,
         GucFlags::default(),
     );
+    // The worker's settings can be read by a postmaster only that has loaded the library; elsewhere they do nothing.
+    GucRegistry::define_string_guc(
+        c"credit_pools.worker_databases",
+        c"Databases in which a background worker runs the maintenance; empty for none.",
+        c"Names with commas between. Needs shared_preload_libraries = 'credit_pools' and a restart.",
+        &WORKER_DATABASES,
+        // SAFETY: reads a variable of the process. Outside of preloading, Postmaster settings cannot be defined.
+        if unsafe { pgrx::pg_sys::process_shared_preload_libraries_in_progress } {
+            GucContext::Postmaster
+        } else {
+            GucContext::Suset
+        },
+        GucFlags::default(),
+    );
+    GucRegistry::define_int_guc(
+        c"credit_pools.worker_interval",
+        c"Seconds between two looks of the background worker at what is due; 0 pauses it.",
+        c"Read again when the configuration is reloaded.",
+        &WORKER_INTERVAL,
+        0,
+        86_400,
+        GucContext::Sighup,
+        GucFlags::UNIT_S,
+    );
     // SAFETY: a static C string. Refuses unknown settings under our prefix, so that a misspelt one is told.
     unsafe { pgrx::pg_sys::MarkGUCPrefixReserved(c"credit_pools".as_ptr()) };
 }
@@ -53,6 +80,24 @@ pub fn test_clock() -> Option<String> {
 
 pub fn actor() -> Option<String> {
     non_empty(&ACTOR)
+}
+
+/// Names as in a list of search_path: with commas between, in double quotes where they need them.
+pub fn worker_databases() -> Vec<String> {
+    let names = non_empty(&WORKER_DATABASES).unwrap_or_default();
+    names.split(',').map(|name| name.trim().trim_matches('"').to_owned()).filter(|name| !name.is_empty()).collect()
+}
+
+pub fn worker_runs() -> bool {
+    WORKER_INTERVAL.get() > 0
+}
+
+/// A paused worker looks at its settings now and then.
+pub fn worker_interval() -> Duration {
+    Duration::from_secs(match WORKER_INTERVAL.get() {
+        0 => 60,
+        seconds => seconds.unsigned_abs().into(),
+    })
 }
 
 /// An id of this installation from a sequence's value.

@@ -47,7 +47,8 @@ CREATE TABLE credit_pools.pool (
 ) WITH (fillfactor = 60);
 
 CREATE INDEX pool_by_resource ON credit_pools.pool (customer_id, resource_id, credit_type_id);
-CREATE INDEX pool_due ON credit_pools.pool (next_transition_at);
+-- The order in which maintenance takes them.
+CREATE INDEX pool_due ON credit_pools.pool (next_transition_at, customer_id, pool_id);
 
 -- Where each entry of a subscription's plan stands: the next boundary at which it grants, and into which pool. Read
 -- and written under the pool's lock only. A plan that the subscription left keeps its rows, not running, so that an

@@ -21,13 +21,16 @@ COMMENT ON FUNCTION credit_pools.void_grant IS 'Takes back what is neither consu
 
 COMMENT ON FUNCTION credit_pools.open_pool IS 'Opens a pool without a subscription, and customer and resource with it; one that is there stays. Errors PC002, PC005, 22023.';
 COMMENT ON FUNCTION credit_pools.set_pool IS 'Changes overdraft_limit (Infinity = none), status (active, frozen) or metadata of a pool; NULL leaves a value. Errors PC002, 22023.';
-COMMENT ON FUNCTION credit_pools.run_maintenance IS 'Books what is due by now: starts of scheduled grants, expiry. At most max_pools pools; passes over locked ones, so that several sessions may run it. Locks are held to the end of the transaction.';
+COMMENT ON FUNCTION credit_pools.run_maintenance IS 'Books what is due by now in at most max_pools pools, oldest first: starts and ends of grants, renewals, rollover. Passes over pools that others have locked, so that several sessions may run it, and over those that fail (a WARNING each). remaining: pools still due, counted up to 100000. Locks are held to the end of the transaction; CALL maintain() commits between batches. Error 22023.';
+COMMENT ON PROCEDURE credit_pools.maintain IS 'run_maintenance(batch_size) and COMMIT until nothing is left, or max_batches times; a NOTICE per batch. For pg_cron and the like; not inside a transaction block.';
 
 COMMENT ON FUNCTION credit_pools.set_auto_recharge IS 'Sets the auto-recharge policy of all pools of a customer and credit type, or of one resource''s pool, and evaluates them. Locks those pools by id. Errors PC002, 22023.';
 COMMENT ON FUNCTION credit_pools.reset_auto_recharge IS 'Closes the breakers of the pools that a policy covers and evaluates them. Errors PC002, 22023.';
 COMMENT ON FUNCTION credit_pools.claim_recharges IS 'Hands pending recharges to one payment worker each, for the time of the lease (SKIP LOCKED). The one call over customers besides run_maintenance.';
 COMMENT ON FUNCTION credit_pools.complete_recharge IS 'The payment succeeded: makes the grant, once, also after the lease. Errors PC002, PC004, PC005.';
 COMMENT ON FUNCTION credit_pools.fail_recharge IS 'The payment failed: tried again after a pause that doubles; after max_failures, or at once when permanent, the pool''s breaker opens. Errors PC002, PC005.';
+
+COMMENT ON FUNCTION credit_pools.balance_at IS 'The sums of a pool at an instant (default now; past or future, without further usage): of what was recorded by known_at (default now) and counts by then, and of what the clock alone does by then. Reads only. Errors PC002, 22023.';
 
 COMMENT ON FUNCTION credit_pools.pool_now IS 'Internal, for the view pools: the figures of a pool as of this instant';
 COMMENT ON FUNCTION credit_pools.grants_now IS 'Internal, for the view grants: the grants of a pool as of this instant';
@@ -40,4 +43,4 @@ ALTER FUNCTION credit_pools.evaluate_recharge() SET search_path TO pg_catalog, p
 REVOKE ALL ON SCHEMA credit_pools FROM PUBLIC;
 REVOKE ALL ON ALL TABLES IN SCHEMA credit_pools FROM PUBLIC;
 REVOKE ALL ON ALL SEQUENCES IN SCHEMA credit_pools FROM PUBLIC;
-REVOKE ALL ON ALL FUNCTIONS IN SCHEMA credit_pools FROM PUBLIC;
+REVOKE ALL ON ALL ROUTINES IN SCHEMA credit_pools FROM PUBLIC;

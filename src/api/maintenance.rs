@@ -18,7 +18,15 @@ fn run_maintenance(
         maintenance::run(max_pools.map(i64::from))
     });
     TableIterator::new(
-        [("pools", done.pools), ("grants_started", done.started), ("grants_expired", done.expired)]
-            .map(|(task, processed)| (task.to_owned(), processed)),
+        [
+            ("pools", done.pools),
+            ("grants_started", done.started),
+            ("grants_expired", done.expired),
+            ("renewals", done.renewed),
+            ("rollovers", done.rolled_over),
+            ("failed", done.failed),
+            ("remaining", done.remaining),
+        ]
+        .map(|(task, processed)| (task.to_owned(), processed)),
     )
 }

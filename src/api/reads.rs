@@ -1,8 +1,9 @@
-//! What the views ask for a pool in which something is due: its figures and grants as of this instant.
+//! balance_at, and what the views ask for a pool in which something is due: its figures and grants as of this instant.
 
 use credit_pools_domain::Figures;
 use pgrx::prelude::*;
 
+use super::{args, call};
 use crate::engine::reading;
 use crate::store::spi;
 
@@ -99,4 +100,44 @@ fn grants_now(
             grant.source_grant_id.and_then(booked),
         )
     }))
+}
+
+#[pg_extern(stable, security_definer)]
+#[search_path(pg_catalog, pg_temp)]
+fn balance_at(
+    customer_id: default!(Option<&str>, "NULL"),
+    credit_type_id: default!(Option<&str>, "NULL"),
+    resource_id: default!(Option<&str>, "NULL"),
+    at: default!(Option<TimestampWithTimeZone>, "NULL"),
+    known_at: default!(Option<TimestampWithTimeZone>, "NULL"),
+) -> TableIterator<
+    'static,
+    (
+        name!(balance, AnyNumeric),
+        name!(granted, AnyNumeric),
+        name!(consumed, AnyNumeric),
+        name!(expired, AnyNumeric),
+        name!(voided, AnyNumeric),
+        name!(held, AnyNumeric),
+        name!(debt, AnyNumeric),
+    ),
+> {
+    let Figures { balance, held, debt, granted, consumed, expired, voided, .. } = call(|| {
+        reading::balance_at(
+            args::id("customer_id", customer_id)?,
+            args::resource(resource_id)?,
+            args::id("credit_type_id", credit_type_id)?,
+            args::finite_instant("at", at)?,
+            args::finite_instant("known_at", known_at)?,
+        )
+    });
+    TableIterator::once((
+        spi::numeric(balance),
+        spi::numeric(granted),
+        spi::numeric(consumed),
+        spi::numeric(expired),
+        spi::numeric(voided),
+        spi::numeric(held),
+        spi::numeric(debt),
+    ))
 }

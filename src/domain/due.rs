@@ -27,10 +27,14 @@ impl Wallet {
         if !self.all_loaded {
             return Err(Refusal::NeedsAllGrants);
         }
+        // What is over is put aside: a pool that nobody looked at for years passes through many grants.
+        let mut closed = Vec::new();
         loop {
+            self.put_aside(&mut closed);
             let next = self.earliest_transition();
             if next > now || !next.is_finite() {
                 self.next_transition = next;
+                self.grants.append(&mut closed);
                 return Ok(true);
             }
             self.sort();
@@ -43,6 +47,15 @@ impl Wallet {
                 self.renew(index, next, now, next_id)?;
             }
             self.settle_debt(next)?;
+        }
+    }
+
+    fn put_aside(&mut self, closed: &mut Vec<Grant>) {
+        if self.grants.iter().any(|grant| !grant.status.is_open()) {
+            let (open, over): (Vec<Grant>, Vec<Grant>) =
+                std::mem::take(&mut self.grants).into_iter().partition(|grant| grant.status.is_open());
+            self.grants = open;
+            closed.extend(over);
         }
     }
 

@@ -9,7 +9,11 @@ mod amount;
 mod calendar;
 mod model;
 mod operations;
+mod plan_calls;
+mod plan_model;
+mod plans;
 mod recharge;
+mod schedule;
 mod wallet;
 
 use proptest::test_runner::Config;

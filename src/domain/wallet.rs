@@ -26,22 +26,28 @@ pub enum EntryType {
 }
 
 impl EntryType {
+    const NAMES: [(EntryType, &'static str); 13] = [
+        (EntryType::Open, "open"),
+        (EntryType::Schedule, "schedule"),
+        (EntryType::Grant, "grant"),
+        (EntryType::Consume, "consume"),
+        (EntryType::Expire, "expire"),
+        (EntryType::Void, "void"),
+        (EntryType::Update, "update"),
+        (EntryType::Debt, "debt"),
+        (EntryType::DebtSettle, "debt_settle"),
+        (EntryType::TransferIn, "transfer_in"),
+        (EntryType::TransferOut, "transfer_out"),
+        (EntryType::RolloverIn, "rollover_in"),
+        (EntryType::RolloverOut, "rollover_out"),
+    ];
+
     pub fn as_str(self) -> &'static str {
-        match self {
-            EntryType::Open => "open",
-            EntryType::Schedule => "schedule",
-            EntryType::Grant => "grant",
-            EntryType::Consume => "consume",
-            EntryType::Expire => "expire",
-            EntryType::Void => "void",
-            EntryType::Update => "update",
-            EntryType::Debt => "debt",
-            EntryType::DebtSettle => "debt_settle",
-            EntryType::TransferIn => "transfer_in",
-            EntryType::TransferOut => "transfer_out",
-            EntryType::RolloverIn => "rollover_in",
-            EntryType::RolloverOut => "rollover_out",
-        }
+        EntryType::NAMES.iter().find(|(kind, _)| *kind == self).map_or("", |(_, name)| name)
+    }
+
+    pub fn parse(text: &str) -> Option<EntryType> {
+        EntryType::NAMES.iter().find(|(_, name)| *name == text).map(|(kind, _)| *kind)
     }
 }
 

@@ -1,7 +1,7 @@
 //! The catalogue's upserts: of credit types, features and plans a value that is left out keeps what is there,
 //! a plan's credits and a rate are what the call says.
 
-use credit_pools_domain::{Amount, Category, Instant, Limit, MAX_SCALE};
+use credit_pools_domain::{Amount, Category, Instant, Limit, MAX_SCALE, Zone};
 
 use crate::clock;
 use crate::error::{Error, Kind, Result};
@@ -64,6 +64,10 @@ fn check_entry(entry: &PlanEntry, scale: u32) -> Result<()> {
             span.check_positive().map_err(|_| {
                 Error::argument(argument, format!("{argument} must be a positive interval, without mixed signs"))
             })?;
+            // One that no calendar can count would silently mean never.
+            Zone::utc()
+                .step(clock::now(), span, 1)
+                .map_err(|_| Error::argument(argument, format!("{argument} leaves the range of the calendar")))?;
         }
     }
     if entry.cadence.is_some_and(|span| span.nominal_micros() < HOUR) {

@@ -159,7 +159,7 @@ pub fn set_quantity(call: &Call, feature_id: &str, quantity: Amount) -> Result<O
     let (mut subscription, mut locked) = lock(call, None)?;
     let now = latest(&locked);
     subscription.quantities = Some(with_quantity(subscription.quantities.as_deref(), feature_id, quantity));
-    plan_pools::check_amounts(&subscription, now)?;
+    plan_pools::check_amounts(&subscription, now, "quantity")?;
     subscription.revision = next_id(Sequence::Revision);
     subscriptions::put(call.customer_id, &subscription, now);
     let note = call.note("quantity");

@@ -41,14 +41,14 @@ pub fn current(customer_id: &str, resource_id: &str, now: Instant) -> Option<Sub
 }
 
 /// The amounts that a subscription makes of its plan must be amounts of their credit types.
-pub fn check_amounts(subscription: &Subscription, now: Instant) -> Result<()> {
+pub fn check_amounts(subscription: &Subscription, now: Instant, argument: &str) -> Result<()> {
     let amounts = subscription.amounts();
     for entry in catalogue::plan_entries(&subscription.plan_id, now) {
         let credit_type = granting_credit_type(&entry.credit_type_id)?;
         check_scale("amount", amounts.each(&entry), credit_type.scale)?;
-        amounts.of(&entry, credit_type.scale).ok_or_else(|| {
-            Error::argument("quantities", "the plan's credits times this quantity have too many digits")
-        })?;
+        amounts
+            .of(&entry, credit_type.scale)
+            .ok_or_else(|| Error::argument(argument, "the plan's credits times this quantity have too many digits"))?;
     }
     Ok(())
 }

@@ -204,6 +204,12 @@ impl LockedPool {
         self.row.wallet.entries.iter().take(self.due).filter(|entry| entry.kind == kind).count() as i64
     }
 
+    /// How many grants the clock made for new periods.
+    pub fn due_renewals(&self) -> i64 {
+        let grants = &self.row.wallet.grants;
+        grants.iter().filter(|grant| grant.fresh && grant.period_start.is_some()).count() as i64
+    }
+
     /// The balance at the end of the call: the trigger may have settled a recharge at once.
     pub fn final_balance(&self) -> Amount {
         let balance = self.row.wallet.figures.balance;

@@ -55,7 +55,7 @@ pub fn provision(request: &Request) -> Result<(Outcome, bool)> {
         None => (new_subscription(request, &zone_name, &overrides, now)?, false),
     };
     if !unchanged {
-        plan_pools::check_amounts(&subscription, now)?;
+        plan_pools::check_amounts(&subscription, now, "quantities")?;
         // What is due is done as the subscription was until now.
         let locked = LockedPool::all_advanced(pools::lock_scope(customer_id, resource_id))?;
         subscriptions::put(customer_id, &subscription, now);

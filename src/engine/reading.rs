@@ -1,9 +1,15 @@
 //! Figures right to the instant, for the views: what is due is carried out in memory only.
 
-use credit_pools_domain::{Amount, Figures, Grant, Instant, Limit, Status, Wallet};
+use credit_pools_domain::{Amount, Figures, Grant, Instant, Limit, Span, Status, Wallet, Zone};
 
+use super::opening::check_scope;
+use super::pool::unknown_pool;
 use crate::clock;
-use crate::store::{grants, pools, schedules};
+use crate::error::{Error, Result};
+use crate::store::{grants, ledger, pools, schedules};
+
+/// Every renewal until then is gone through.
+const LONGEST_LOOK_AHEAD: Span = Span { months: 1200, days: 0, micros: 0 };
 
 pub struct PoolNow {
     pub figures: Figures,
@@ -35,6 +41,45 @@ fn advanced(customer_id: &str, pool_id: i64, load: fn(&str, i64) -> Vec<Grant>) 
     wallet.all_loaded = true;
     let booked = wallet.clone();
     Some(if wallet.advance(now, &mut unbooked_id()).is_ok() { wallet } else { booked })
+}
+
+/// The sums of a pool at an instant: of what was recorded by `known_at` and counts by `at`, and of what the clock
+/// alone does by then.
+pub fn balance_at(
+    customer_id: &str,
+    resource_id: &str,
+    credit_type_id: &str,
+    at: Option<Instant>,
+    known_at: Option<Instant>,
+) -> Result<Figures> {
+    let Some(row) = pools::read_by_name(customer_id, resource_id, credit_type_id) else {
+        check_scope(customer_id, resource_id)?;
+        return Err(unknown_pool(resource_id, credit_type_id));
+    };
+    let now = clock::statement_start().max(row.last_recorded_at);
+    let (at, known_at) = (at.unwrap_or(now), known_at.unwrap_or(now).min(now));
+    if Zone::utc().step(now, LONGEST_LOOK_AHEAD, 1).is_ok_and(|furthest| at > furthest) {
+        return Err(Error::argument("at", "at lies more than 100 years ahead").with("at", at.to_string()));
+    }
+    let (pool_id, last) = (row.pool_id, row.wallet.seq);
+    let mut wallet = row.wallet;
+    wallet.grants = grants::read_all(customer_id, pool_id);
+    wallet.schedules = schedules::read_running(customer_id, pool_id);
+    wallet.all_loaded = true;
+    let too_large = |_| Error::argument("at", "the sums of the pool would have too many digits by then");
+    let mut known = last;
+    if known_at < row.last_recorded_at {
+        known = ledger::last_recorded_by(customer_id, pool_id, known_at);
+        let later = ledger::sums(customer_id, pool_id, known, last, Instant::NEG_INFINITY);
+        let renewals = grants::renewed_after(customer_id, pool_id, known_at);
+        wallet.rewind(known_at, &later, &renewals).map_err(too_large)?;
+    }
+    wallet.advance(at, &mut unbooked_id()).map_err(too_large)?;
+    if at < known_at {
+        let by_then = ledger::last_recorded_by(customer_id, pool_id, at);
+        wallet.take_back(&ledger::sums(customer_id, pool_id, by_then, known, at)).map_err(too_large)?;
+    }
+    Ok(wallet.figures)
 }
 
 /// Grants that are due but not booked have no id yet: negative ones stand for them.

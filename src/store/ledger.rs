@@ -1,6 +1,6 @@
 //! Ledger rows: written once, sealed, never changed.
 
-use credit_pools_domain::{Amount, Entry, Instant, SealedRow, seal};
+use credit_pools_domain::{Amount, BookedRows, Entry, EntryType, Instant, SealedRow, seal};
 
 use super::pools::PoolRow;
 use super::spi::{Arg, Statement};
@@ -258,5 +258,33 @@ pub fn usage_by_key(customer_id: &str, key: &str) -> Option<RecordedUsage> {
         credits: row.amount(5).unwrap_or_default(),
         shortfall: row.amount(6).unwrap_or_default(),
         balance: row.amount(7).unwrap_or_default(),
+    })
+}
+
+/// The last row that was recorded by an instant. Rows are recorded in the order of `seq`, so the search goes back
+/// from the end.
+pub fn last_recorded_by(customer_id: &str, pool_id: i64, at: Instant) -> i64 {
+    static FIND: Statement = Statement::read(
+        "SELECT seq FROM credit_pools.ledger_entry
+         WHERE customer_id = $1 AND pool_id = $2 AND seq > 0 AND recorded_at <= $3
+         ORDER BY seq DESC LIMIT 1",
+    );
+    let args = [Arg::Text(customer_id), Arg::Int(pool_id), Arg::Time(at)];
+    FIND.first(&args, |row| row.int(1)).flatten().unwrap_or_default()
+}
+
+/// The rows behind `after`, up to `last`, that count after `at`; added up by kind and grant.
+pub fn sums(customer_id: &str, pool_id: i64, after: i64, last: i64, at: Instant) -> Vec<BookedRows> {
+    static SUMS: Statement = Statement::read(
+        "SELECT entry_type, grant_id, sum(amount), min(effective_at) FROM credit_pools.ledger_entry
+         WHERE customer_id = $1 AND pool_id = $2 AND seq > $3 AND seq <= $4 AND effective_at > $5
+         GROUP BY entry_type, grant_id",
+    );
+    let args = [Arg::Text(customer_id), Arg::Int(pool_id), Arg::Int(after), Arg::Int(last), Arg::Time(at)];
+    SUMS.rows(&args, |row| BookedRows {
+        kind: row.text(1).as_deref().and_then(EntryType::parse).unwrap_or(EntryType::Update),
+        grant_id: row.int(2),
+        amount: row.amount(3).unwrap_or_default(),
+        effective_at: row.time(4).unwrap_or(Instant::NEG_INFINITY),
     })
 }

@@ -4,6 +4,7 @@ pub mod cache;
 pub mod catalogue;
 pub mod customers;
 pub mod grants;
+pub mod isolate;
 pub mod keys;
 pub mod ledger;
 pub mod pools;

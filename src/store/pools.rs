@@ -80,6 +80,16 @@ pub fn read(customer_id: &str, pool_id: i64) -> Option<PoolRow> {
     READ.first(&[Arg::Text(customer_id), Arg::Int(pool_id)], PoolRow::read)
 }
 
+/// The same by name.
+pub fn read_by_name(customer_id: &str, resource_id: &str, credit_type_id: &str) -> Option<PoolRow> {
+    static READ: Statement = Statement::read(concat!(
+        "SELECT ",
+        pool_columns!(),
+        " FROM credit_pools.pool p WHERE p.customer_id = $1 AND p.scope_id = $2 AND p.credit_type_id = $3"
+    ));
+    READ.first(&[Arg::Text(customer_id), Arg::Text(resource_id), Arg::Text(credit_type_id)], PoolRow::read)
+}
+
 pub fn lock(customer_id: &str, pool_id: i64) -> Option<PoolRow> {
     static LOCK: Statement = Statement::new(concat!(
         "SELECT ",
@@ -132,17 +142,58 @@ pub fn lock_credit_type(customer_id: &str, credit_type_id: &str) -> Vec<PoolRow>
     LOCK.rows(&[Arg::Text(customer_id), Arg::Text(credit_type_id)], PoolRow::read)
 }
 
-/// Locks pools in which something is due, of any customer, passing over those that others are working on.
-pub fn lock_due(at: Instant, limit: Option<i64>) -> Vec<PoolRow> {
+/// Where a pool stands in the order of what is due.
+pub struct DueKey {
+    next_transition: Instant,
+    customer_id: String,
+    pool_id: i64,
+}
+
+impl DueKey {
+    pub fn of(row: &PoolRow) -> DueKey {
+        DueKey {
+            next_transition: row.wallet.next_transition,
+            customer_id: row.customer_id.clone(),
+            pool_id: row.pool_id,
+        }
+    }
+}
+
+/// Locks pools in which something is due, of any customer, oldest first and behind `after`, passing over those that
+/// others are working on.
+pub fn lock_due(at: Instant, after: Option<&DueKey>, limit: i64) -> Vec<PoolRow> {
     static LOCK: Statement = Statement::new(concat!(
         "SELECT ",
         pool_columns!(),
         " FROM credit_pools.pool p
           WHERE p.next_transition_at <= $1 AND p.next_transition_at < 'infinity'
+            AND (p.next_transition_at, p.customer_id, p.pool_id) > ($2, $3, $4)
           ORDER BY p.next_transition_at, p.customer_id, p.pool_id
-          LIMIT $2 FOR NO KEY UPDATE OF p SKIP LOCKED"
+          LIMIT $5 FOR NO KEY UPDATE OF p SKIP LOCKED"
     ));
-    LOCK.rows(&[Arg::Time(at), Arg::MaybeInt(limit)], PoolRow::read)
+    LOCK.rows(
+        &[
+            Arg::Time(at),
+            Arg::Time(after.map_or(Instant::NEG_INFINITY, |key| key.next_transition)),
+            Arg::Text(after.map_or("", |key| &key.customer_id)),
+            Arg::Int(after.map_or(0, |key| key.pool_id)),
+            Arg::Int(limit),
+        ],
+        PoolRow::read,
+    )
+}
+
+/// Counting stops here.
+pub const MOST_COUNTED: i64 = 100_000;
+
+/// How many pools have something due, up to `MOST_COUNTED`.
+pub fn count_due(at: Instant) -> i64 {
+    static COUNT: Statement = Statement::new(
+        "SELECT count(*) FROM (
+             SELECT 1 FROM credit_pools.pool p
+             WHERE p.next_transition_at <= $1 AND p.next_transition_at < 'infinity' LIMIT $2) due",
+    );
+    COUNT.first(&[Arg::Time(at), Arg::Int(MOST_COUNTED)], |row| row.int(1)).flatten().unwrap_or_default()
 }
 
 /// `false` where a pool of that name is there already.

@@ -391,7 +391,7 @@ impl PlanModel {
         let periods = plan.into_iter().flat_map(|subscription| {
             let boundaries = self.entries().into_iter().map(|entry| {
                 let begins = subscription.given[entry].as_ref().map_or(subscription.anchor, |given| given.until);
-                if begins < self.offer.archived { begins } else { FOREVER }
+                if begins > self.now && begins < self.offer.archived { begins } else { FOREVER }
             });
             boundaries.chain([subscription.ends])
         });

@@ -43,7 +43,7 @@ fn assert_as_model(wallet: &Wallet, model: &Model, rows_seen: usize) {
 }
 
 /// What holds for every pool, `rows_seen` of whose entries have been looked at before.
-fn assert_sound(wallet: &Wallet, rows_seen: usize) {
+pub fn assert_sound(wallet: &Wallet, rows_seen: usize) {
     assert!(wallet.audit());
     let figures = wallet.figures;
     let sum = |what: fn(&Grant) -> i128| wallet.grants.iter().map(what).sum::<i128>();

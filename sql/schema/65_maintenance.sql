@@ -1,0 +1,28 @@
+-- Maintenance in batches that each commit, so that no lock is held for longer than its batch takes. A procedure
+-- that commits may have no SET clause: every name and operator is written with its schema instead.
+CREATE PROCEDURE credit_pools.maintain(
+    batch_size pg_catalog.int4 DEFAULT 1000,
+    max_batches pg_catalog.int4 DEFAULT NULL)
+LANGUAGE plpgsql AS $$
+DECLARE
+    done pg_catalog.int8;
+    failed pg_catalog.int8;
+    remaining pg_catalog.int8;
+    batches pg_catalog.int4 := 0;
+BEGIN
+    LOOP
+        SELECT pg_catalog.sum(m.processed) FILTER (WHERE m.task OPERATOR(pg_catalog.=) 'pools'),
+               pg_catalog.sum(m.processed) FILTER (WHERE m.task OPERATOR(pg_catalog.=) 'failed'),
+               pg_catalog.sum(m.processed) FILTER (WHERE m.task OPERATOR(pg_catalog.=) 'remaining')
+        INTO done, failed, remaining
+        FROM credit_pools.run_maintenance(batch_size) m;
+        COMMIT;
+        batches := batches OPERATOR(pg_catalog.+) 1;
+        IF done OPERATOR(pg_catalog.>) 0 THEN
+            RAISE NOTICE 'credit_pools: batch %, % pools done, % failed, % remaining', batches, done, failed, remaining;
+        END IF;
+        EXIT WHEN done OPERATOR(pg_catalog.=) 0 OR remaining OPERATOR(pg_catalog.=) 0
+            OR batches OPERATOR(pg_catalog.>=) max_batches;
+    END LOOP;
+END
+$$;

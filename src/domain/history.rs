@@ -1,0 +1,140 @@
+//! A pool as it was: what was booked later is taken back.
+
+use std::collections::{HashMap, HashSet};
+
+use crate::{Amount, EntryType, Grant, Instant, Refusal, Status, Wallet};
+
+/// Ledger rows of one kind and grant, added up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BookedRows {
+    pub kind: EntryType,
+    pub grant_id: Option<i64>,
+    /// Sum of their effects on the balance.
+    pub amount: Amount,
+    /// Of the first of them.
+    pub effective_at: Instant,
+}
+
+impl Wallet {
+    /// The pool as it was known at `known_at`, of the pool as it is now with all its grants. `rows` are those that were
+    /// recorded later. `renewals` are grants among them that the clock alone made: they were to come, and so are
+    /// scheduled.
+    pub fn rewind(&mut self, known_at: Instant, rows: &[BookedRows], renewals: &HashSet<i64>) -> Result<(), Refusal> {
+        self.take_back(rows)?;
+        let mut later: HashMap<i64, Vec<&BookedRows>> = HashMap::new();
+        for row in rows {
+            later.entry(row.grant_id.unwrap_or_default()).or_default().push(row);
+        }
+        self.grants.retain(|grant| grant.created_at <= known_at || renewals.contains(&grant.id));
+        for grant in &mut self.grants {
+            let Some(rows) = later.get(&grant.id) else { continue };
+            if let Some(start) = rows.iter().find(|row| row.kind == EntryType::Grant) {
+                // By the clock at its own start; where its payment came late, at another instant.
+                grant.unpaid = start.effective_at != grant.effective_at;
+                grant.status = if grant.unpaid { Status::PendingPayment } else { Status::Scheduled };
+            } else if rows.iter().any(|row| row.kind == EntryType::Expire && row.amount.is_zero()) {
+                grant.expired = Amount::ZERO;
+                grant.status = if grant.unpaid { Status::PendingPayment } else { Status::Scheduled };
+            } else if grant.remaining().is_positive() && !matches!(grant.status, Status::Scheduled) && !grant.unpaid {
+                grant.status = Status::Active;
+            }
+        }
+        let restricted = self.grants.iter().filter(|grant| grant.is_restricted()).map(Grant::available);
+        self.figures.restricted =
+            restricted.into_iter().try_fold(Amount::ZERO, Amount::checked_add).ok_or(Refusal::Overflow)?;
+        self.next_transition = Instant::NEG_INFINITY;
+        self.entries.clear();
+        Ok(())
+    }
+
+    /// Undoes rows in the sums of the pool and of its grants.
+    pub fn take_back(&mut self, rows: &[BookedRows]) -> Result<(), Refusal> {
+        for row in rows {
+            self.take_back_one(row).ok_or(Refusal::Overflow)?;
+        }
+        Ok(())
+    }
+
+    fn take_back_one(&mut self, row: &BookedRows) -> Option<()> {
+        let figures = &mut self.figures;
+        let grant = self.grants.iter_mut().find(|grant| Some(grant.id) == row.grant_id);
+        figures.balance = figures.balance.checked_sub(row.amount)?;
+        match (row.kind, grant) {
+            (EntryType::Open | EntryType::Schedule | EntryType::Update, _) => {}
+            (EntryType::Grant, Some(grant)) => {
+                // What had been voided of it before it began counts with it.
+                figures.granted = figures.granted.checked_sub(grant.amount)?;
+                let voided = grant.amount.checked_sub(row.amount)?;
+                figures.voided = figures.voided.checked_sub(voided)?;
+            }
+            (EntryType::Grant | EntryType::RolloverIn | EntryType::TransferIn, _) => {
+                figures.granted = figures.granted.checked_sub(row.amount)?;
+            }
+            (EntryType::Debt | EntryType::DebtSettle, None) => figures.debt = figures.debt.checked_add(row.amount)?,
+            (EntryType::Consume | EntryType::Debt | EntryType::DebtSettle, grant) => {
+                figures.consumed = figures.consumed.checked_add(row.amount)?;
+                if let Some(grant) = grant {
+                    grant.consumed = grant.consumed.checked_add(row.amount)?;
+                }
+            }
+            (EntryType::Expire | EntryType::RolloverOut, grant) => {
+                figures.expired = figures.expired.checked_add(row.amount)?;
+                if let Some(grant) = grant {
+                    grant.expired = grant.expired.checked_add(row.amount)?;
+                }
+            }
+            (EntryType::Void | EntryType::TransferOut, grant) => {
+                figures.voided = figures.voided.checked_add(row.amount)?;
+                if let Some(grant) = grant {
+                    grant.voided = grant.voided.checked_add(row.amount)?;
+                }
+            }
+        }
+        Some(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Category, Entry, Limit, OnInsufficient};
+
+    fn at(day: i64) -> Instant {
+        Instant::from_micros(day * 86_400_000_000)
+    }
+
+    fn rows(entries: &[Entry]) -> Vec<BookedRows> {
+        let row = |entry: &Entry| BookedRows {
+            kind: entry.kind,
+            grant_id: entry.grant_id,
+            amount: entry.amount,
+            effective_at: entry.effective_at,
+        };
+        entries.iter().map(row).collect()
+    }
+
+    #[test]
+    fn what_came_later_is_as_if_it_had_not_been() {
+        let mut wallet = Wallet::open(Limit::Finite(Amount::from_units(50)), at(0));
+        let units = Amount::from_units;
+        let grant = |id, amount, from, until| Grant {
+            expires_at: at(until),
+            ..Grant::new(id, units(amount), Category::Paid, 50, at(from), at(0))
+        };
+        let mut no_ids = || 0;
+        wallet.add(grant(1, 100, 0, 10), false, at(0)).unwrap();
+        wallet.add(grant(2, 40, 8, 20), false, at(0)).unwrap();
+        wallet.draw(units(30), None, OnInsufficient::Reject, at(1)).unwrap();
+        let then = wallet.clone();
+        wallet.draw(units(90), None, OnInsufficient::Reject, at(5)).unwrap();
+        wallet.advance(at(12), &mut no_ids).unwrap();
+        wallet.void(2, Some(units(5)), at(12)).unwrap();
+        let mut past = wallet.clone();
+        past.rewind(at(1), &rows(&wallet.entries[then.entries.len()..]), &HashSet::new()).unwrap();
+        assert_eq!(past.figures, then.figures);
+        past.advance(at(9), &mut no_ids).unwrap();
+        let mut expected = then.clone();
+        expected.advance(at(9), &mut no_ids).unwrap();
+        assert_eq!((past.figures, past.figures.balance), (expected.figures, units(110)));
+    }
+}

@@ -1,0 +1,239 @@
+//! Plans through time: real wallets against the model that lives through every tick, and what holds always.
+
+use proptest::prelude::*;
+
+use super::cases;
+use super::model::Lot;
+use super::operations::tick;
+use super::plan_calls::{
+    PlanStep, World, came_to_nothing, is_same, offers, plan_steps, pools_of, scales, smallest_amount,
+};
+use super::plan_model::{FOREVER, Offer, PlanModel};
+use super::wallet::assert_sound;
+use crate::{Grant, Source, Status, Wallet};
+
+/// How the model's lots of one pool are found in the wallet.
+#[derive(Default)]
+struct Seen {
+    lots: usize,
+    rows: usize,
+    /// By lot: the grant, or none where its period was passed over.
+    grants: Vec<Option<i64>>,
+    last_grant: i64,
+    entries: usize,
+    skipped: i128,
+    skips: i128,
+}
+
+impl Seen {
+    /// Finds the new lots among the new grants. What nothing came of may be missing, and must be where there was
+    /// neither debt nor rollover.
+    fn match_new(&mut self, model: &PlanModel, pool: usize, wallet: &Wallet, late: bool) {
+        let unit = model.pools[pool].unit;
+        let mut new: Vec<&Grant> = wallet.grants.iter().filter(|grant| grant.id > self.last_grant).collect();
+        new.sort_by_key(|grant| grant.id);
+        let mut new = new.into_iter().peekable();
+        for lot in &model.pools[pool].lots[self.lots..] {
+            let found = new.next_if(|grant| is_same(grant, lot, unit, late));
+            let gone = came_to_nothing(lot) && lot.made < model.now;
+            let heir = model.pools[pool].lots.iter().any(|l| l.origin.as_ref().is_some_and(|o| o.from == Some(lot.id)));
+            match found {
+                Some(grant) => {
+                    self.last_grant = grant.id;
+                    assert!(!gone || heir || !must_be_skipped(model, lot), "of no use: {lot:?}");
+                }
+                None => {
+                    let useless = gone && !heir && !lot.origin.as_ref().unwrap().in_debt;
+                    assert!(useless, "missing: {lot:?}\nnext: {:?}\nin {:#?}", new.peek(), wallet.grants);
+                    self.skipped += lot.amount;
+                    self.skips += 1;
+                }
+            }
+            self.grants.push(found.map(|grant| grant.id));
+        }
+        assert_eq!(new.next(), None, "the model has not got it");
+        self.lots = self.grants.len();
+    }
+
+    fn compare(&mut self, model: &PlanModel, pool: usize, world: &World, late: bool) {
+        let (wallet, expected) = (&world.wallets[pool], &model.pools[pool]);
+        self.match_new(model, pool, wallet, late);
+        let of_lot = |id: i64| expected.index(id).ok().and_then(|index| self.grants[index]);
+
+        let mut figures = expected.figures();
+        figures.granted = figures.granted.checked_sub(expected.credits(self.skipped)).unwrap();
+        figures.expired = figures.expired.checked_sub(expected.credits(self.skipped)).unwrap();
+        assert_eq!(wallet.figures, figures);
+
+        let mut matched = 0;
+        for (lot, id) in expected.lots.iter().zip(&self.grants) {
+            let grant = id.and_then(|id| wallet.grants.iter().find(|grant| grant.id == id));
+            matched += usize::from(grant.is_some());
+            match grant {
+                Some(grant) => {
+                    assert!(is_same(grant, lot, expected.unit, late), "{grant:?}\nis not\n{lot:?}");
+                    let source = lot.origin.as_ref().and_then(|origin| origin.from).and_then(of_lot);
+                    assert!(source.is_none_or(|source| grant.source_grant_id == Some(source)));
+                }
+                None => assert!(id.is_none() || !lot.is_open(), "gone: {lot:?}"),
+            }
+        }
+        assert_eq!(matched, wallet.grants.len());
+
+        let mut entries = wallet.entries[self.entries..].iter();
+        let mut balance = self.entries.checked_sub(1).map_or(0, |last| wallet.entries[last].balance_after.raw());
+        for row in &expected.rows[self.rows..] {
+            let id = row.grant.and_then(of_lot);
+            if row.grant.is_some() && id.is_none() {
+                continue;
+            }
+            let amount = expected.credits(row.amount);
+            balance += amount.raw();
+            let entry = entries.next().unwrap_or_else(|| panic!("missing: {row:?}"));
+            let found = (entry.kind, entry.amount, entry.balance_after.raw(), entry.grant_id, entry.effective_at);
+            assert_eq!(found, (row.kind, amount, balance, id, tick(row.at)));
+            assert_eq!(entry.reason, row.reason);
+        }
+        assert_eq!(entries.next(), None, "the model has not got it");
+        let entries_seen = std::mem::replace(&mut self.entries, wallet.entries.len());
+        self.rows = expected.rows.len();
+
+        assert_sound(wallet, entries_seen);
+        let next = model.next_event(pool);
+        assert!(next == FOREVER || wallet.next_transition <= tick(next), "would sleep past an event");
+        assert!(wallet.next_transition <= wallet.earliest_transition());
+    }
+}
+
+/// "Skipped when their credits would be expired by now AND the entry has no rollover AND the pool has no debt at that
+/// boundary." Versions that differ in rollover leave it open.
+fn must_be_skipped(model: &PlanModel, lot: &Lot) -> bool {
+    let origin = lot.origin.as_ref().unwrap();
+    let entry = model.offer.entry(origin.entry as usize);
+    let rolls_over = entry.versions.iter().any(|version| version.max > 0);
+    !origin.in_debt && !rolls_over && lot.consumed == 0 && origin.period.is_some()
+}
+
+/// Everything that changed is written at the end of a call.
+fn assert_written(before: &Wallet, after: &Wallet) {
+    for grant in &after.grants {
+        let old = before.grants.iter().find(|old| old.id == grant.id);
+        let same = old.is_some_and(|old| Grant { dirty: grant.dirty, ..old.clone() } == *grant);
+        assert!(same || grant.fresh || (old.is_some() && grant.dirty), "would not be written: {grant:?}");
+    }
+    for schedule in &after.schedules {
+        let Some(old) = before.schedules.iter().find(|old| old.id == schedule.id) else { continue };
+        let same = (old.next_at, old.granted, old.running) == (schedule.next_at, schedule.granted, schedule.running);
+        assert!(same || schedule.dirty, "would not be written: {schedule:?}");
+    }
+}
+
+/// "An entry grants at most once per period of a subscription."
+fn assert_once_per_period(model: &PlanModel) {
+    let mut periods: Vec<(i64, i64)> = vec![];
+    for lot in model.pools.iter().flat_map(|pool| &pool.lots) {
+        if let Some((entry, period)) = lot.origin.as_ref().and_then(|o| Some((o.entry, o.period?))) {
+            assert!(!periods.contains(&(entry, period)));
+            periods.push((entry, period));
+        }
+    }
+}
+
+/// "`rollover_max` caps all that the entry carries at any time", whichever version it was carried under.
+fn assert_capped(offer: &Offer, scale: u32, wallet: &Wallet) {
+    for (number, entry) in offer.plans.iter().flat_map(|plan| &plan.entries).enumerate() {
+        let most = entry.versions.iter().map(|version| version.max).max().unwrap();
+        let carried = wallet.grants.iter().filter(|grant| {
+            grant.source == Source::Rollover
+                && grant.status == Status::Active
+                && grant.schedule_id == Some(number as i64)
+        });
+        let carried: i128 = carried.map(|grant| grant.remaining().raw()).sum();
+        assert!(carried <= most * smallest_amount(scale), "carries too much");
+    }
+}
+
+struct Run {
+    model: PlanModel,
+    world: World,
+    seen: [Seen; 2],
+    late: bool,
+    /// A transfer has left carried credits behind, which come on top.
+    left_behind: bool,
+}
+
+impl Run {
+    fn new(offer: Offer, scale: u32, late: bool) -> Run {
+        let unit = smallest_amount(scale);
+        let model = PlanModel::open(offer.clone(), unit);
+        Run { model, world: World::open(offer, scale), seen: Default::default(), late, left_behind: false }
+    }
+
+    fn look(&mut self, pool: usize) {
+        let now = self.model.now;
+        self.world.load(pool, now);
+        let before = self.world.wallets[pool].clone();
+        self.world.advance(pool, now);
+        self.seen[pool].compare(&self.model, pool, &self.world, self.late);
+        assert_written(&before, &self.world.wallets[pool]);
+        let once = self.world.wallets[pool].clone();
+        assert!(!self.world.advance(pool, now), "advancing twice is advancing once");
+        assert_eq!(self.world.wallets[pool].entries.len(), once.entries.len());
+        assert_eq!(once.next_transition.min(once.earliest_transition()), once.next_transition);
+    }
+
+    fn step(&mut self, (gap, call): &PlanStep) {
+        for _ in 0..*gap {
+            self.model.pass_until(self.model.now + 1);
+            if !self.late {
+                (0..2).for_each(|pool| self.look(pool));
+            }
+        }
+        let pools = pools_of(call, self.model.subscribed_in());
+        pools.iter().for_each(|pool| self.look(*pool));
+        for pool in &pools {
+            self.world.load(*pool, self.model.now);
+        }
+        let before = self.world.wallets.clone();
+        let expected = self.model.call(call);
+        assert_eq!(self.world.call(call, self.model.now), expected);
+        for pool in pools {
+            self.seen[pool].compare(&self.model, pool, &self.world, self.late);
+            let carries = |grant: &Grant| grant.source == Source::Rollover && grant.status == Status::Active;
+            if self.model.subscribed_in() != pool {
+                self.left_behind |= self.world.wallets[pool].grants.iter().any(carries);
+            } else if !self.left_behind {
+                assert_capped(&self.model.offer, self.world.scale, &self.world.wallets[pool]);
+            }
+            assert_written(&before[pool], &self.world.wallets[pool]);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(cases(10_000))]
+
+    /// Pools are looked at when somebody calls, however late.
+    #[test]
+    fn a_plan_does_what_the_model_does(offer in offers(), steps in plan_steps(), scale in scales()) {
+        let mut run = Run::new(offer, scale, true);
+        steps.iter().for_each(|step| run.step(step));
+        assert_once_per_period(&run.model);
+    }
+}
+
+proptest! {
+    #![proptest_config(cases(2_000))]
+
+    /// Nothing is passed over then: the whole ledger is the model's.
+    #[test]
+    fn a_plan_that_is_looked_at_every_tick_does_what_the_model_does(
+        offer in offers(),
+        steps in plan_steps(),
+        scale in scales(),
+    ) {
+        let mut run = Run::new(offer, scale, false);
+        steps.iter().for_each(|step| run.step(step));
+        assert_eq!([run.seen[0].skips, run.seen[1].skips], [0, 0]);
+    }
+}
