@@ -1,6 +1,6 @@
 //! A pool as it was: what was booked later is taken back.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use crate::{Amount, EntryType, Grant, Instant, Refusal, Status, Wallet};
 
@@ -16,16 +16,15 @@ pub struct BookedRows {
 }
 
 impl Wallet {
-    /// The pool as it was known at `known_at`, of the pool as it is now with all its grants. `rows` are those that were
-    /// recorded later. `renewals` are grants among them that the clock alone made: they were to come, and so are
-    /// scheduled.
-    pub fn rewind(&mut self, known_at: Instant, rows: &[BookedRows], renewals: &HashSet<i64>) -> Result<(), Refusal> {
+    /// The pool as it was at `known_at`, of the pool as it is now with all its grants. `rows` are those that were
+    /// recorded later. What the clock did since is for `advance` to do again.
+    pub fn rewind(&mut self, known_at: Instant, rows: &[BookedRows]) -> Result<(), Refusal> {
         self.take_back(rows)?;
         let mut later: HashMap<i64, Vec<&BookedRows>> = HashMap::new();
         for row in rows {
             later.entry(row.grant_id.unwrap_or_default()).or_default().push(row);
         }
-        self.grants.retain(|grant| grant.created_at <= known_at || renewals.contains(&grant.id));
+        self.grants.retain(|grant| grant.created_at <= known_at);
         for grant in &mut self.grants {
             let Some(rows) = later.get(&grant.id) else { continue };
             if let Some(start) = rows.iter().find(|row| row.kind == EntryType::Grant) {
@@ -47,8 +46,14 @@ impl Wallet {
         Ok(())
     }
 
+    /// Counts rows again that were recorded later, but say of themselves that they count earlier.
+    pub fn put_back(&mut self, rows: &[BookedRows]) -> Result<(), Refusal> {
+        let minus = |row: &BookedRows| BookedRows { amount: -row.amount, grant_id: None, ..*row };
+        self.take_back(&rows.iter().map(minus).collect::<Vec<BookedRows>>())
+    }
+
     /// Undoes rows in the sums of the pool and of its grants.
-    pub fn take_back(&mut self, rows: &[BookedRows]) -> Result<(), Refusal> {
+    fn take_back(&mut self, rows: &[BookedRows]) -> Result<(), Refusal> {
         for row in rows {
             self.take_back_one(row).ok_or(Refusal::Overflow)?;
         }
@@ -130,7 +135,7 @@ mod tests {
         wallet.advance(at(12), &mut no_ids).unwrap();
         wallet.void(2, Some(units(5)), at(12)).unwrap();
         let mut past = wallet.clone();
-        past.rewind(at(1), &rows(&wallet.entries[then.entries.len()..]), &HashSet::new()).unwrap();
+        past.rewind(at(1), &rows(&wallet.entries[then.entries.len()..])).unwrap();
         assert_eq!(past.figures, then.figures);
         past.advance(at(9), &mut no_ids).unwrap();
         let mut expected = then.clone();

@@ -213,6 +213,17 @@ impl Schedule {
         })
     }
 
+    /// Puts it where it stood when the clock had last been looked at: before the first boundary after that.
+    pub fn rewind(&mut self, looked_at: Instant) {
+        self.running = true;
+        self.granted = (looked_at >= self.anchor).then_some(Amount::ZERO);
+        self.next_at = match self.terms_at(looked_at).cadence.every {
+            _ if looked_at < self.anchor => self.anchor,
+            Some(every) => self.zone.period(self.anchor, every, looked_at).map_or(Instant::INFINITY, |(_, _, end)| end),
+            None => Instant::INFINITY,
+        };
+    }
+
     /// Whether credits that are granted from `at` on may be carried over.
     pub fn may_roll_over_from(&self, at: Instant) -> bool {
         let later = self.terms.iter().filter(|terms| terms.effective_at > at);

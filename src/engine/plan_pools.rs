@@ -71,7 +71,7 @@ pub fn fill(
         let credit_type_id = pool.row.credit_type_id.clone();
         for entry in entries.iter().filter(|entry| entry.credit_type_id == credit_type_id) {
             let (id, plan_id) = (subscription.subscription_id.as_str(), subscription.plan_id.as_str());
-            schedules::ensure(customer_id, pool.row.pool_id, id, plan_id, entry, subscription.starts_at);
+            schedules::ensure(customer_id, pool.row.pool_id, id, plan_id, entry, subscription.starts_at, pool.now);
         }
         let keys = pool.load_schedules();
         let now = pool.now;

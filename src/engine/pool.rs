@@ -100,7 +100,7 @@ impl LockedPool {
 
     fn save_schedules(&mut self) {
         for schedule in self.row.wallet.schedules.iter_mut().filter(|s| s.dirty) {
-            schedules::update(&self.row.customer_id, schedule);
+            schedules::update(&self.row.customer_id, schedule, self.now);
             schedule.dirty = false;
         }
     }

@@ -61,23 +61,24 @@ pub fn balance_at(
     if Zone::utc().step(now, LONGEST_LOOK_AHEAD, 1).is_ok_and(|furthest| at > furthest) {
         return Err(Error::argument("at", "at lies more than 100 years ahead").with("at", at.to_string()));
     }
-    let (pool_id, last) = (row.pool_id, row.wallet.seq);
+    let (pool_id, last_recorded_at) = (row.pool_id, row.last_recorded_at);
+    let too_large = |_| Error::argument("at", "the sums of the pool would have too many digits by then");
     let mut wallet = row.wallet;
     wallet.grants = grants::read_all(customer_id, pool_id);
-    wallet.schedules = schedules::read_running(customer_id, pool_id);
     wallet.all_loaded = true;
-    let too_large = |_| Error::argument("at", "the sums of the pool would have too many digits by then");
-    let mut known = last;
-    if known_at < row.last_recorded_at {
-        known = ledger::last_recorded_by(customer_id, pool_id, known_at);
-        let later = ledger::sums(customer_id, pool_id, known, last, Instant::NEG_INFINITY);
-        let renewals = grants::renewed_after(customer_id, pool_id, known_at);
-        wallet.rewind(known_at, &later, &renewals).map_err(too_large)?;
+    // As it was then, or as far as it was known; from there the clock goes on to `at`.
+    let from = at.min(known_at);
+    let (seq, recorded_at) = ledger::last_recorded_by(customer_id, pool_id, from);
+    if from < last_recorded_at {
+        wallet.schedules = schedules::read_as_of(customer_id, pool_id, from, recorded_at);
+        wallet.rewind(from, &ledger::sums_after(customer_id, pool_id, seq)).map_err(too_large)?;
+    } else {
+        wallet.schedules = schedules::read_running(customer_id, pool_id);
     }
     wallet.advance(at, &mut unbooked_id()).map_err(too_large)?;
     if at < known_at {
-        let by_then = ledger::last_recorded_by(customer_id, pool_id, at);
-        wallet.take_back(&ledger::sums(customer_id, pool_id, by_then, known, at)).map_err(too_large)?;
+        let (known, _) = ledger::last_recorded_by(customer_id, pool_id, known_at);
+        wallet.put_back(&ledger::said_late(customer_id, pool_id, seq, known, at)).map_err(too_large)?;
     }
     Ok(wallet.figures)
 }

@@ -1,7 +1,5 @@
 //! Grants.
 
-use std::collections::HashSet;
-
 use credit_pools_domain::{Amount, Category, Grant, Instant, Source, Status};
 
 use super::spi::{Arg, Row, Statement};
@@ -195,16 +193,4 @@ pub fn set_payment_reference(customer_id: &str, grant_id: i64, payment_reference
         "UPDATE credit_pools.pool_grant SET payment_reference = $3 WHERE customer_id = $1 AND grant_id = $2",
     );
     UPDATE.run(&[Arg::Text(customer_id), Arg::Int(grant_id), Arg::Text(payment_reference)]);
-}
-
-/// Grants recorded after an instant that the clock alone made for a subscription that was there by then.
-pub fn renewed_after(customer_id: &str, pool_id: i64, at: Instant) -> HashSet<i64> {
-    static FIND: Statement = Statement::read(
-        "SELECT g.grant_id FROM credit_pools.pool_grant g
-         JOIN credit_pools.subscription s ON s.customer_id = g.customer_id AND s.subscription_id = g.subscription_id
-         WHERE g.customer_id = $1 AND g.pool_id = $2 AND g.source = 'plan' AND g.created_at > $3
-           AND g.period_start = g.effective_at AND s.created_at <= $3",
-    );
-    let args = [Arg::Text(customer_id), Arg::Int(pool_id), Arg::Time(at)];
-    FIND.rows(&args, |row| row.int(1).unwrap_or_default()).into_iter().collect()
 }

@@ -3,7 +3,7 @@
 use credit_pools_domain::{Amount, BookedRows, Entry, EntryType, Instant, SealedRow, seal};
 
 use super::pools::PoolRow;
-use super::spi::{Arg, Statement};
+use super::spi::{Arg, Row, Statement};
 use credit_pools_domain::Grant;
 
 /// What a call adds to the rows that it books.
@@ -261,30 +261,50 @@ pub fn usage_by_key(customer_id: &str, key: &str) -> Option<RecordedUsage> {
     })
 }
 
-/// The last row that was recorded by an instant. Rows are recorded in the order of `seq`, so the search goes back
-/// from the end.
-pub fn last_recorded_by(customer_id: &str, pool_id: i64, at: Instant) -> i64 {
+/// The last row that was recorded by an instant, and when. Rows are recorded in the order of `seq`, so the search goes
+/// back from the end.
+pub fn last_recorded_by(customer_id: &str, pool_id: i64, at: Instant) -> (i64, Instant) {
     static FIND: Statement = Statement::read(
-        "SELECT seq FROM credit_pools.ledger_entry
+        "SELECT seq, recorded_at FROM credit_pools.ledger_entry
          WHERE customer_id = $1 AND pool_id = $2 AND seq > 0 AND recorded_at <= $3
          ORDER BY seq DESC LIMIT 1",
     );
     let args = [Arg::Text(customer_id), Arg::Int(pool_id), Arg::Time(at)];
-    FIND.first(&args, |row| row.int(1)).flatten().unwrap_or_default()
+    let found = FIND.first(&args, |row| row.int(1).zip(row.time(2))).flatten();
+    found.unwrap_or((0, Instant::NEG_INFINITY))
 }
 
-/// The rows behind `after`, up to `last`, that count after `at`; added up by kind and grant.
-pub fn sums(customer_id: &str, pool_id: i64, after: i64, last: i64, at: Instant) -> Vec<BookedRows> {
-    static SUMS: Statement = Statement::read(
-        "SELECT entry_type, grant_id, sum(amount), min(effective_at) FROM credit_pools.ledger_entry
-         WHERE customer_id = $1 AND pool_id = $2 AND seq > $3 AND seq <= $4 AND effective_at > $5
-         GROUP BY entry_type, grant_id",
-    );
-    let args = [Arg::Text(customer_id), Arg::Int(pool_id), Arg::Int(after), Arg::Int(last), Arg::Time(at)];
-    SUMS.rows(&args, |row| BookedRows {
+fn read_sum(row: &Row) -> BookedRows {
+    BookedRows {
         kind: row.text(1).as_deref().and_then(EntryType::parse).unwrap_or(EntryType::Update),
         grant_id: row.int(2),
         amount: row.amount(3).unwrap_or_default(),
         effective_at: row.time(4).unwrap_or(Instant::NEG_INFINITY),
-    })
+    }
+}
+
+/// The rows behind `after`, added up by kind and grant.
+pub fn sums_after(customer_id: &str, pool_id: i64, after: i64) -> Vec<BookedRows> {
+    static SUMS: Statement = Statement::read(
+        "SELECT entry_type, grant_id, sum(amount), min(effective_at) FROM credit_pools.ledger_entry
+         WHERE customer_id = $1 AND pool_id = $2 AND seq > $3
+         GROUP BY entry_type, grant_id",
+    );
+    SUMS.rows(&[Arg::Text(customer_id), Arg::Int(pool_id), Arg::Int(after)], read_sum)
+}
+
+/// The rows behind `after`, up to `last`, by which calls said later what counts by `at` already: late usage, grants
+/// and subscriptions with a start in the past. What the clock did late is none of them.
+pub fn said_late(customer_id: &str, pool_id: i64, after: i64, last: i64, at: Instant) -> Vec<BookedRows> {
+    static SUMS: Statement = Statement::read(
+        "SELECT e.entry_type, e.grant_id, sum(e.amount), min(e.effective_at)
+         FROM credit_pools.ledger_entry e
+         LEFT JOIN credit_pools.pool_grant g ON g.customer_id = e.customer_id AND g.grant_id = e.grant_id
+         LEFT JOIN credit_pools.schedule c ON c.customer_id = g.customer_id AND c.schedule_id = g.schedule_id
+         WHERE e.customer_id = $1 AND e.pool_id = $2 AND e.seq > $3 AND e.seq <= $4 AND e.effective_at <= $5
+           AND (e.usage_id IS NOT NULL
+                OR e.entry_type = 'grant' AND g.created_at > $5 AND (c.schedule_id IS NULL OR c.running_since > $5))
+         GROUP BY e.entry_type, e.grant_id",
+    );
+    SUMS.rows(&[Arg::Text(customer_id), Arg::Int(pool_id), Arg::Int(after), Arg::Int(last), Arg::Time(at)], read_sum)
 }

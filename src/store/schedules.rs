@@ -25,9 +25,9 @@ pub struct Loaded {
 
 /// One row per version of each schedule's entry, oldest first.
 macro_rules! schedules_of_pool {
-    () => {
+    ($which:expr) => {
         concat!(
-            "SELECT c.schedule_id, c.subscription_id, c.plan_id, c.next_at, c.granted, c.overdraft_limit, c.running,
+            "SELECT c.schedule_id, c.subscription_id, c.plan_id, c.next_at, c.granted, c.overdraft_limit, c.stopped_at IS NULL,
                     s.starts_at, s.ends_at, s.end_credits = 'expire', s.time_zone, s.quantities::text,
                     s.amount_overrides::text, t.scale, t.archived_at, e.effective_at, ",
             plan_entry_columns!(),
@@ -37,8 +37,9 @@ macro_rules! schedules_of_pool {
               JOIN credit_pools.credit_type t ON t.credit_type_id = c.credit_type_id
               JOIN credit_pools.plan_entry e
                 ON e.plan_id = c.plan_id AND e.credit_type_id = c.credit_type_id AND e.entry_id = c.entry_id
-              WHERE c.customer_id = $1 AND c.pool_id = $2 AND (c.running OR $3)
-              ORDER BY c.entry_id, c.schedule_id, e.effective_at"
+              WHERE c.customer_id = $1 AND c.pool_id = $2 AND ",
+            $which,
+            " ORDER BY c.entry_id, c.schedule_id, e.effective_at"
         )
     };
 }
@@ -46,23 +47,31 @@ const ENTRY_COLUMNS_FROM: i32 = 16;
 
 /// The running schedules of a pool, in the order of their entries.
 pub fn running(customer_id: &str, pool_id: i64) -> Loaded {
-    of_pool(customer_id, pool_id, false)
+    static FIND: Statement = Statement::new(schedules_of_pool!("c.stopped_at IS NULL"));
+    gather(FIND.rows(&[Arg::Text(customer_id), Arg::Int(pool_id)], read))
 }
 
 /// Also those of plans that the subscription has left, and of subscriptions that are over.
 pub fn all(customer_id: &str, pool_id: i64) -> Loaded {
-    of_pool(customer_id, pool_id, true)
-}
-
-fn of_pool(customer_id: &str, pool_id: i64, stopped: bool) -> Loaded {
-    static FIND: Statement = Statement::new(schedules_of_pool!());
-    gather(FIND.rows(&[Arg::Text(customer_id), Arg::Int(pool_id), Arg::Bool(stopped)], read))
+    static FIND: Statement = Statement::new(schedules_of_pool!("true"));
+    gather(FIND.rows(&[Arg::Text(customer_id), Arg::Int(pool_id)], read))
 }
 
 /// The running ones in the caller's snapshot, for reads.
 pub fn read_running(customer_id: &str, pool_id: i64) -> Vec<Schedule> {
-    static FIND: Statement = Statement::read(schedules_of_pool!());
-    gather(FIND.rows(&[Arg::Text(customer_id), Arg::Int(pool_id), Arg::Bool(false)], read)).schedules
+    static FIND: Statement = Statement::read(schedules_of_pool!("c.stopped_at IS NULL"));
+    gather(FIND.rows(&[Arg::Text(customer_id), Arg::Int(pool_id)], read)).schedules
+}
+
+/// Those that ran at an instant, rewound to what was next when the clock had last been looked at.
+pub fn read_as_of(customer_id: &str, pool_id: i64, at: Instant, looked_at: Instant) -> Vec<Schedule> {
+    static FIND: Statement =
+        Statement::read(schedules_of_pool!("c.running_since <= $3 AND (c.stopped_at IS NULL OR c.stopped_at > $3)"));
+    let mut found = gather(FIND.rows(&[Arg::Text(customer_id), Arg::Int(pool_id), Arg::Time(at)], read)).schedules;
+    for schedule in &mut found {
+        schedule.rewind(looked_at);
+    }
+    found
 }
 
 fn read(row: &Row) -> (Schedule, Key) {
@@ -130,12 +139,13 @@ pub fn ensure(
     plan_id: &str,
     entry: &PlanEntry,
     starts_at: Instant,
+    now: Instant,
 ) {
     static ENSURE: Statement = Statement::new(
         "INSERT INTO credit_pools.schedule
              (customer_id, schedule_id, pool_id, subscription_id, plan_id, credit_type_id, entry_id, next_at,
-              overdraft_limit, running)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, true)
+              overdraft_limit, running_since)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
          ON CONFLICT (customer_id, subscription_id, plan_id, credit_type_id, entry_id)
              DO UPDATE SET overdraft_limit = excluded.overdraft_limit",
     );
@@ -149,12 +159,16 @@ pub fn ensure(
         Arg::Text(&entry.entry_id),
         Arg::Time(starts_at),
         Arg::Limit(entry.overdraft_limit),
+        Arg::Time(now),
     ]);
 }
 
-pub fn update(customer_id: &str, schedule: &Schedule) {
+pub fn update(customer_id: &str, schedule: &Schedule, now: Instant) {
     static UPDATE: Statement = Statement::new(
-        "UPDATE credit_pools.schedule SET next_at = $3, granted = $4, running = $5
+        "UPDATE credit_pools.schedule
+         SET next_at = $3, granted = $4,
+             running_since = CASE WHEN $5 AND stopped_at IS NOT NULL THEN $6 ELSE running_since END,
+             stopped_at = CASE WHEN $5 THEN NULL ELSE COALESCE(stopped_at, $6) END
          WHERE customer_id = $1 AND schedule_id = $2",
     );
     UPDATE.run(&[
@@ -163,6 +177,7 @@ pub fn update(customer_id: &str, schedule: &Schedule) {
         Arg::Time(schedule.next_at),
         Arg::MaybeNumber(schedule.granted),
         Arg::Bool(schedule.running),
+        Arg::Time(now),
     ]);
 }
 

@@ -297,6 +297,11 @@ impl World {
         self.wallets[pool].advance(tick(now), &mut id).unwrap()
     }
 
+    pub fn look(&mut self, pool: usize, now: i64) {
+        self.load(pool, now);
+        self.advance(pool, now);
+    }
+
     pub fn subscribed_in(&self) -> usize {
         self.subscription.as_ref().map_or(0, |subscription| subscription.pool)
     }

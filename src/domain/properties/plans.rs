@@ -4,13 +4,13 @@ use proptest::prelude::*;
 
 use super::cases;
 use super::model::Lot;
-use super::operations::tick;
+use super::operations::{Op, Spec, tick};
 use super::plan_calls::{
-    PlanStep, World, came_to_nothing, is_same, offers, plan_steps, pools_of, scales, smallest_amount,
+    Call, PlanStep, World, came_to_nothing, is_same, offers, plan_steps, pools_of, scales, smallest_amount,
 };
-use super::plan_model::{FOREVER, Offer, PlanModel};
+use super::plan_model::{FOREVER, Offer, Plan, PlanEntry, PlanModel, Version};
 use super::wallet::assert_sound;
-use crate::{Grant, Source, Status, Wallet};
+use crate::{Category, Grant, Source, Status, Wallet};
 
 /// How the model's lots of one pool are found in the wallet.
 #[derive(Default)]
@@ -112,6 +112,27 @@ fn must_be_skipped(model: &PlanModel, lot: &Lot) -> bool {
     let entry = model.offer.entry(origin.entry as usize);
     let rolls_over = entry.versions.iter().any(|version| version.max > 0);
     !origin.in_debt && !rolls_over && lot.consumed == 0 && origin.period.is_some()
+}
+
+/// The same to every call: the figures that count, and what lives.
+fn assert_alike(one: &Wallet, other: &Wallet) {
+    let figures = |wallet: &Wallet| {
+        let f = wallet.figures;
+        (f.balance, f.held, f.debt, f.restricted, f.consumed, f.voided, wallet.overdraft, wallet.frozen)
+    };
+    assert_eq!(figures(one), figures(other));
+    let living = |wallet: &Wallet| -> Vec<Grant> {
+        let mut all: Vec<Grant> = wallet.grants.iter().filter(|grant| grant.status.is_open()).cloned().collect();
+        all.sort_by(Grant::burn_order);
+        let created_at = tick(0);
+        let unnamed = |grant| Grant { id: 0, source_grant_id: None, created_at, fresh: false, dirty: false, ..grant };
+        all.into_iter().map(unnamed).collect()
+    };
+    assert_eq!(living(one), living(other));
+    let schedules = |wallet: &Wallet| -> Vec<_> {
+        wallet.schedules.iter().map(|s| (s.id, s.next_transition(), s.granted, s.running)).collect()
+    };
+    assert_eq!(schedules(one), schedules(other));
 }
 
 /// Everything that changed is written at the end of a call.
@@ -236,4 +257,157 @@ proptest! {
         steps.iter().for_each(|step| run.step(step));
         assert_eq!([run.seen[0].skips, run.seen[1].skips], [0, 0]);
     }
+}
+
+proptest! {
+    #![proptest_config(cases(2_000))]
+
+    /// "Balances never depend on maintenance": what is looked at every tick and what nobody looks at for long are the
+    /// same to every call.
+    #[test]
+    fn nobody_can_tell_how_often_a_pool_was_looked_at(offer in offers(), steps in plan_steps(), scale in scales()) {
+        let mut eager = World::open(offer, scale);
+        let mut patient = eager.clone();
+        let mut now = 0;
+        for (gap, call) in &steps {
+            for _ in 0..*gap {
+                now += 1;
+                (0..2).for_each(|pool| eager.look(pool, now));
+            }
+            let pools = pools_of(call, patient.subscribed_in());
+            pools.iter().for_each(|pool| patient.look(*pool, now));
+            pools.iter().for_each(|pool| assert_alike(&patient.wallets[*pool], &eager.wallets[*pool]));
+            assert_eq!(patient.call(call, now), eager.call(call, now));
+            pools.iter().for_each(|pool| assert_alike(&patient.wallets[*pool], &eager.wallets[*pool]));
+        }
+    }
+
+    /// Credits that end with their period are followed by the next ones in the same instant: whoever looks, whenever,
+    /// finds the whole of what the entry gives for the period that runs.
+    #[test]
+    fn an_entry_that_nobody_draws_from_is_always_full(
+        offer in offers(),
+        looks in prop::collection::vec(0..9_i64, 1..12),
+        starts_in in -30..5_i64,
+        scale in scales(),
+    ) {
+        let mut offer = Offer { archived: FOREVER, ..offer };
+        for entry in offer.plans.iter_mut().flat_map(|plan| &mut plan.entries) {
+            (entry.once, entry.per_seat) = (false, false);
+            entry.versions.iter_mut().for_each(|version| (version.lasts, version.amount) = (None, version.amount.max(1)));
+        }
+        let mut run = Run::new(offer.clone(), scale, true);
+        run.step(&(10, Call::Provision { plan: 0, starts_in, lasts: None }));
+        for look in looks {
+            run.model.pass_until(run.model.now + look);
+            run.look(0);
+            let now = run.model.now;
+            for (number, entry) in offer.plans[0].entries.iter().enumerate().filter(|_| now >= 10 + starts_in) {
+                let ours = |grant: &&Grant| grant.schedule_id == Some(number as i64) && grant.source == Source::Plan;
+                let living: Vec<&Grant> = run.world.wallets[0].grants.iter().filter(ours).filter(|g| g.status == Status::Active).collect();
+                assert_eq!(living.len(), 1);
+                let begun = entry.versions.iter().rfind(|v| tick(v.from.max(-1000)) <= living[0].effective_at).unwrap();
+                assert_eq!(living[0].available().raw(), begun.amount * smallest_amount(scale));
+            }
+        }
+    }
+}
+
+const ONCE_A_TEN: Version = Version { from: i64::MIN, amount: 6, every: 10, lasts: None, max: 0, percent: 100, periods: 1 };
+
+fn plan_of(versions: Vec<Version>) -> Plan {
+    let entry = PlanEntry { versions, once: false, per_seat: true, category: Category::Recurring, priority: 50 };
+    let none = PlanEntry { versions: vec![Version { amount: 0, ..ONCE_A_TEN }], ..entry.clone() };
+    Plan { entries: vec![entry, none], overdraft: Some(100) }
+}
+
+fn agree(plans: [Plan; 2], steps: &[PlanStep]) {
+    for late in [false, true] {
+        let mut run = Run::new(Offer { plans: plans.clone().into(), archived: FOREVER }, 0, late);
+        steps.iter().for_each(|step| run.step(step));
+    }
+}
+
+fn provision(plan: usize, starts_in: i64) -> Call {
+    Call::Provision { plan, starts_in, lasts: None }
+}
+
+fn draw(cost: i128) -> Call {
+    Call::Pool { other: false, op: Op::Draw { cost, feature: None, cap: false, late: 0 } }
+}
+
+/// "With `starts_at` in the past, a period whose credits would be expired leaves no grant", whatever it could have
+/// carried over.
+#[test]
+fn a_late_start_carries_nothing_over() {
+    let short = plan_of(vec![Version { lasts: Some(5), max: 9, ..ONCE_A_TEN }]);
+    agree([short.clone(), short], &[(0, provision(0, -7)), (20, draw(1))]);
+}
+
+#[test]
+fn a_late_start_passes_over_all_versions() {
+    let versions = plan_of(vec![ONCE_A_TEN, Version { from: 10, every: 2, max: 9, ..ONCE_A_TEN }]);
+    agree([versions.clone(), versions], &[(25, provision(0, -25)), (20, draw(1))]);
+}
+
+#[test]
+fn a_late_start_pays_no_debt_with_what_is_gone() {
+    let plan = plan_of(vec![Version { lasts: Some(5), ..ONCE_A_TEN }]);
+    let overdraft = Call::Pool { other: false, op: Op::Overdraft(Some(100)) };
+    agree([plan.clone(), plan], &[(0, overdraft), (0, draw(4)), (9, provision(0, -7)), (20, draw(1))]);
+}
+
+/// "Changes of a plan's entry count from each subscription's next period."
+#[test]
+fn more_seats_count_by_the_version_of_the_period() {
+    let plan = plan_of(vec![ONCE_A_TEN, Version { from: 5, amount: 10, ..ONCE_A_TEN }]);
+    agree([plan.clone(), plan], &[(0, provision(0, 0)), (6, Call::Seats(1)), (0, Call::Seats(2)), (20, draw(1))]);
+}
+
+/// They end as what was granted for the period ends, also where it was cut short by another cadence.
+#[test]
+fn more_seats_end_with_the_period() {
+    let plan = plan_of(vec![ONCE_A_TEN, Version { from: 5, every: 8, lasts: Some(4), ..ONCE_A_TEN }]);
+    agree([plan.clone(), plan], &[(0, provision(0, 0)), (11, Call::Seats(2)), (20, draw(1))]);
+}
+
+#[test]
+fn more_seats_end_with_what_came_once() {
+    let mut once = plan_of(vec![Version { lasts: Some(8), ..ONCE_A_TEN }]);
+    once.entries[0].once = true;
+    let steps = [(0, provision(0, -4)), (0, provision(1, 0)), (1, Call::Seats(2)), (20, draw(1))];
+    agree([plan_of(vec![ONCE_A_TEN]), once], &steps);
+}
+
+/// Where the cadence has changed, a period may begin beside the grid; its credits live from there.
+#[test]
+fn a_period_beside_the_grid_is_not_passed_over_while_it_lives() {
+    let newer = Version { from: 7, every: 7, lasts: Some(9), ..ONCE_A_TEN };
+    let plan = plan_of(vec![Version { every: 5, ..ONCE_A_TEN }, newer]);
+    agree([plan.clone(), plan], &[(0, provision(0, 0)), (18, draw(1))]);
+}
+
+/// What a plan gave cannot be had twice by a usage between its end and the next beginning.
+#[test]
+fn one_instant_has_one_order() {
+    let add = Spec {
+        category: Category::Paid,
+        priority: 50,
+        features: vec![],
+        amount: 3,
+        starts_in: 10,
+        lasts: None,
+        unpaid: false,
+    };
+    let plan = plan_of(vec![Version { max: 4, percent: 50, ..ONCE_A_TEN }]);
+    let steps = [
+        (0, provision(0, 0)),
+        (0, Call::Pool { other: false, op: Op::Add(add) }),
+        (9, draw(1)),
+        (1, draw(15)),
+        (10, draw(1)),
+        (10, Call::Cancel { ends_in: 10, expire: false }),
+        (10, draw(1)),
+    ];
+    agree([plan.clone(), plan], &steps);
 }

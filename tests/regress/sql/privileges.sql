@@ -17,12 +17,12 @@ SELECT p.oid::regprocedure AS function, p.proconfig FROM pg_proc p
 SELECT p.oid::regprocedure AS not_security_definer FROM pg_proc p
  WHERE p.pronamespace = 'credit_pools'::regnamespace AND NOT p.prosecdef AND p.prorettype <> 'trigger'::regtype
    AND p.proname IN ('define_credit_type', 'archive_credit_type', 'define_feature', 'define_plan', 'define_plan_credits', 'define_rate', 'apply_catalog', 'provision_subscription', 'grant_credits',
-     'confirm_grant_payment', 'report_usage', 'open_pool', 'set_pool', 'consume_credits', 'void_grant', 'run_maintenance', 'set_auto_recharge', 'claim_recharges', 'complete_recharge', 'fail_recharge', 'reset_auto_recharge') ORDER BY 1;
+     'confirm_grant_payment', 'report_usage', 'open_pool', 'set_pool', 'consume_credits', 'void_grant', 'cancel_subscription', 'transfer_subscription', 'set_quantity', 'balance_at', 'run_maintenance', 'set_auto_recharge', 'claim_recharges', 'complete_recharge', 'fail_recharge', 'reset_auto_recharge') ORDER BY 1;
 -- They exist, each once.
 SELECT count(*) AS functions, count(DISTINCT p.proname) AS names FROM pg_proc p
  WHERE p.pronamespace = 'credit_pools'::regnamespace
    AND p.proname IN ('clock', 'define_credit_type', 'archive_credit_type', 'define_feature', 'define_plan', 'define_plan_credits', 'define_rate', 'apply_catalog', 'provision_subscription', 'grant_credits',
-     'confirm_grant_payment', 'report_usage', 'open_pool', 'set_pool', 'consume_credits', 'void_grant', 'run_maintenance', 'set_auto_recharge', 'claim_recharges', 'complete_recharge', 'fail_recharge', 'reset_auto_recharge');
+     'confirm_grant_payment', 'report_usage', 'open_pool', 'set_pool', 'consume_credits', 'void_grant', 'cancel_subscription', 'transfer_subscription', 'set_quantity', 'balance_at', 'run_maintenance', 'set_auto_recharge', 'claim_recharges', 'complete_recharge', 'fail_recharge', 'reset_auto_recharge');
 -- A function that is strict would answer a NULL argument with silence instead of an error.
 SELECT p.oid::regprocedure AS strict FROM pg_proc p WHERE p.pronamespace = 'credit_pools'::regnamespace AND p.proisstrict AND p.pronargs > 0 ORDER BY 1;
 

@@ -20,7 +20,7 @@ SELECT a, e.sqlstate, e.message, e.detail_keys, f.figures ->> 'argument' AS argu
     (16, $$overdraft_limit => -1$$), (17, $$rollover_max => 'NaN'$$), (18, $$quantity_feature_id => 'nowhere'$$)
   ) v (n, a), LATERAL (SELECT format($q$SELECT * FROM credit_pools.define_plan_credits(plan_id => 'basic', credit_type_id => 'credits', entry_id => 'new', amount => 1, %s)$q$, a)) s (statement),
     LATERAL expect_error(statement) e, LATERAL error_figures(statement) f ORDER BY n;
--- Turning an entry that rolls over into a once-only one is refused, too; and an hour is enough. (Undone.)
+-- An hour is enough. (Undone.)
 BEGIN;
 SELECT FROM credit_pools.define_plan_credits(plan_id => 'basic', credit_type_id => 'credits', entry_id => 'new', amount => 1, cadence => '1 hour', rollover_max => 5);
 ROLLBACK;

@@ -13,10 +13,10 @@ SELECT FROM credit_pools.define_plan_credits(plan_id => 'carry', credit_type_id 
 SELECT FROM credit_pools.define_rate(feature_id => 'run', credit_type_id => 'credits', credits_per_unit => 1, plan_id => 'carry');
 SELECT FROM credit_pools.define_plan(plan_id => 'basic');
 SELECT FROM credit_pools.define_plan_credits(plan_id => 'basic', credit_type_id => 'credits', amount => 100);
-SELECT r, status FROM (VALUES ('a', 'carry'), ('c', 'basic'), ('g', 'basic'), ('taken', 'basic')) v (r, p), LATERAL credit_pools.provision_subscription(customer_id => 'acme', plan_id => p, resource_id => r, subscription_id => 'sub-' || r) ORDER BY r;
+SELECT r, status FROM (VALUES ('a', 'carry'), ('c', 'basic'), ('g', 'basic'), ('k', 'carry'), ('taken', 'basic')) v (r, p), LATERAL credit_pools.provision_subscription(customer_id => 'acme', plan_id => p, resource_id => r, subscription_id => 'sub-' || r) ORDER BY r;
 SELECT balance FROM credit_pools.grant_credits(customer_id => 'acme', resource_id => 'a', credit_type_id => 'credits', amount => 10);
 
--- 'move', to a resource that is new: on 10 April a holds 10 bought, 25 of the 40 carried, 100 of the period and 5 coins. All but the 10 go over, with category, priority, start and end.
+-- 'move', to a resource that is new: on 10 April a holds 10 bought, 25 of the 40 carried, 100 of the period and 5 coins. All but the 10 go over, with source, category, priority, start and end.
 SET credit_pools.test_clock = '2026-04-10 00:00+00';
 SELECT balance FROM credit_pools.consume_credits(customer_id => 'acme', resource_id => 'a', credit_type_id => 'credits', amount => 15);
 SELECT subscription_id, customer_id, resource_id, plan_id, status, starts_at, ends_at, is_duplicate FROM credit_pools.transfer_subscription(customer_id => 'acme', subscription_id => 'sub-a', to_resource_id => 'b', idempotency_key => 't-1');
@@ -36,6 +36,8 @@ SELECT world() = :'before' AS unchanged;
 -- 'keep': the credits stay where they are until they expire; the new pool is first paid at the next boundary.
 SELECT resource_id, status FROM credit_pools.transfer_subscription(customer_id => 'acme', subscription_id => 'sub-c', to_resource_id => 'd', credits => 'keep');
 SELECT resource, balance FROM pools_of('acme') WHERE resource IN ('c', 'd');
+SELECT resource_id, status FROM credit_pools.transfer_subscription(customer_id => 'acme', subscription_id => 'sub-k', to_resource_id => 'l', credits => 'keep');
+SELECT resource, balance FROM pools_of('acme') WHERE resource IN ('k', 'l') AND type = 'credits';
 -- To the global scope: to_resource_id NULL. A subscription that has used up its credits takes none along.
 SELECT balance FROM credit_pools.consume_credits(customer_id => 'acme', resource_id => 'g', credit_type_id => 'credits', amount => 100);
 SELECT subscription_id, resource_id, status FROM credit_pools.transfer_subscription(customer_id => 'acme', subscription_id => 'sub-g', to_resource_id => NULL);
@@ -43,11 +45,13 @@ SELECT resource, balance, granted FROM pools_of('acme') WHERE resource IN ('g', 
 
 -- The next renewals pay the new pools and only them.
 SET credit_pools.test_clock = '2026-05-01 00:00+00';
-SELECT resource, type, balance FROM pools_of('acme') WHERE resource IN ('c', 'd', 'g', '(global)') OR type = 'coins';
+SELECT resource, type, balance FROM pools_of('acme') WHERE resource IN ('c', 'd', 'g', '(global)') OR resource IN ('a', 'b') AND type = 'coins';
 SELECT balance FROM pools_of('acme') WHERE resource = 'a' AND type = 'credits';
 SELECT FROM credit_pools.run_maintenance();
 SELECT resource, seq, entry_type, amount, after, "grant", effective_at FROM history_of('acme') WHERE resource IN ('c', 'd', 'g', '(global)') AND seq > 1;
 
+-- What was moved rolls over in the new pool as it would have in the old one (24 of the 25 carried are over, 40 of the 100 go on); what was kept behind does not.
+SELECT resource, seq, entry_type, amount, after, "grant", effective_at FROM history_of('acme') WHERE resource = 'b' AND type = 'credits' AND seq > 3 OR resource IN ('k', 'l') AND type = 'credits' AND effective_at > '2026-04-02';
 -- Back again: to a scope that the subscription has left. Its pools are still the same ones.
 SELECT resource_id, status FROM credit_pools.transfer_subscription(customer_id => 'acme', subscription_id => 'sub-c', to_resource_id => 'c');
 SELECT resource, balance FROM pools_of('acme') WHERE resource IN ('c', 'd');

@@ -7,13 +7,13 @@ SET credit_pools.test_clock = '2026-03-01 00:00+00';
 SELECT customer_id, resource_id, credit_type_id, pool_id, balance, granted, consumed, expired, voided, held, debt, restricted, overdraft_limit, status,
        next_expiry_at, next_expiry_amount, utilization, created_at FROM credit_pools.pools LIMIT 0;
 SELECT customer_id, resource_id, credit_type_id, grant_id, pool_id, category, priority, amount, remaining, available, held, consumed, expired, voided, status,
-       effective_at, expires_at, price, price_currency, source, subscription_id, recharge_id, reason, metadata, created_at FROM credit_pools.grants LIMIT 0;
+       effective_at, expires_at, price, price_currency, source, source_grant_id, subscription_id, plan_id, entry_id, period_start, recharge_id, reason, metadata, created_at FROM credit_pools.grants LIMIT 0;
 SELECT customer_id, resource_id, credit_type_id, pool_id, seq, entry_type, amount, balance_before, balance_after, grant_id, usage_id, feature_id, value, reservation_id,
        recharge_id, idempotency_key, actor, reason, dimensions, metadata, effective_at, recorded_at, entry_hash FROM credit_pools.ledger LIMIT 0;
 SELECT customer_id, resource_id, credit_type_id, usage_id, pool_id, feature_id, value, credits, reversed, rate, dimensions, occurred_at, recorded_at FROM credit_pools.usage_events LIMIT 0;
 SELECT recharge_id, pool_id, customer_id, resource_id, credit_type_id, status, reason, amount, price, price_currency, grant_id, attempts, payment_reference,
        created_at, updated_at, next_attempt_at, evaluations FROM credit_pools.recharges LIMIT 0;
-SELECT customer_id, resource_id, credit_type_id, subscription_id, plan_id, status, starts_at, ends_at FROM credit_pools.subscriptions LIMIT 0;
+SELECT customer_id, resource_id, credit_type_id, subscription_id, plan_id, status, starts_at, ends_at, cancelled_at, end_credits, time_zone, quantities FROM credit_pools.subscriptions LIMIT 0;
 SELECT customer_id, resource_id, credit_type_id, threshold, target_balance, recharge_amount, price_per_credit, price_currency, max_spend, spend_period, max_count, cooldown, grant_expires_after,
        settlement, max_failures, enabled FROM credit_pools.auto_recharge_policies LIMIT 0;
 -- The first three columns, and exact types of amounts and times.
@@ -25,10 +25,10 @@ SELECT c.relname, string_agg(a.attname, ', ' ORDER BY a.attnum) AS first_columns
 SELECT c.relname, a.attname, format_type(a.atttypid, NULL) AS type FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
  WHERE c.relnamespace = 'credit_pools'::regnamespace AND c.relkind IN ('v', 'r') AND a.atttypid IN ('float4'::regtype, 'float8'::regtype, 'money'::regtype, 'timestamp'::regtype) ORDER BY 1, 2;
 SELECT a.attrelid::regclass AS view, a.attname, format_type(a.atttypid, NULL) AS type FROM pg_attribute a
- WHERE a.attrelid IN ('credit_pools.pools'::regclass, 'credit_pools.grants'::regclass, 'credit_pools.ledger'::regclass, 'credit_pools.usage_events'::regclass, 'credit_pools.recharges'::regclass)
+ WHERE a.attrelid IN ('credit_pools.pools'::regclass, 'credit_pools.grants'::regclass, 'credit_pools.ledger'::regclass, 'credit_pools.usage_events'::regclass, 'credit_pools.recharges'::regclass, 'credit_pools.subscriptions'::regclass)
    AND (a.attname ~ '^(balance|amount|remaining|available|granted|consumed|expired|voided|held|debt|restricted|credits|overdraft_limit|price|value|next_expiry_amount|balance_before|balance_after)$' AND a.atttypid <> 'numeric'::regtype
-     OR a.attname ~ '_at$' AND a.atttypid <> 'timestamptz'::regtype
-     OR a.attname ~ '^(grant|usage|pool|recharge)_id$' AND a.atttypid <> 'bigint'::regtype
+     OR a.attname ~ '_at$|^period_' AND a.atttypid <> 'timestamptz'::regtype
+     OR a.attname ~ '^(grant|source_grant|usage|pool|recharge)_id$' AND a.atttypid <> 'bigint'::regtype
      OR a.attname ~ '^(customer|resource|credit_type|feature|subscription|reservation)_id$' AND a.atttypid <> 'text'::regtype) ORDER BY 1, 2;
 -- Every function that touches a customer's data takes customer_id first.
 SELECT p.proname, p.proargnames[1] AS first_argument FROM pg_proc p WHERE p.pronamespace = 'credit_pools'::regnamespace AND 'customer_id' = ANY (p.proargnames[1:p.pronargs]) AND p.proargnames[1] <> 'customer_id' ORDER BY 1;
