@@ -4,7 +4,7 @@ PG_CONFIG ?= pg_config
 export PG_CONFIG
 
 .PHONY: help setup demo shell build install test lint test-domain test-regress test-isolation test-client test-dump \
-	test-docs check-majors bench clean
+	test-worker test-docs check-majors bench clean
 
 help: ## this table
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ test-client: ## a client against a real server (FILTER=name)
 	@scripts/cargo-tests client
 test-dump: ## dump a filled database, restore it, go on
 	@tests/dump_restore/run
+test-worker: ## the background worker and pg_cron, in real time
+	@scripts/setup tests
+	@tests/worker/run
 test-docs: ## execute every SQL block of the documents
 	@tests/docs/run
 check-majors: ## compile for the other PostgreSQL majors that are here

@@ -63,6 +63,8 @@ CREATE TABLE credit_pools.schedule (
     entry_id text COLLATE "C" NOT NULL,
     next_at timestamptz NOT NULL,
     granted numeric,
+    period_start timestamptz,
+    period_from timestamptz,
     overdraft_limit numeric NOT NULL,
     running_since timestamptz NOT NULL,
     stopped_at timestamptz,

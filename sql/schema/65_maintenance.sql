@@ -10,6 +10,10 @@ DECLARE
     remaining pg_catalog.int8;
     batches pg_catalog.int4 := 0;
 BEGIN
+    IF max_batches OPERATOR(pg_catalog.<) 1 THEN
+        RAISE EXCEPTION 'max_batches must be 1 or more, or NULL for all that is due'
+            USING ERRCODE = '22023', DETAIL = '{"argument":"max_batches"}';
+    END IF;
     LOOP
         SELECT pg_catalog.sum(m.processed) FILTER (WHERE m.task OPERATOR(pg_catalog.=) 'pools'),
                pg_catalog.sum(m.processed) FILTER (WHERE m.task OPERATOR(pg_catalog.=) 'failed'),

@@ -46,7 +46,9 @@ impl Wallet {
             for index in 0..self.schedules.len() {
                 self.renew(index, next, now, next_id)?;
             }
-            self.settle_debt(next)?;
+            // A subscription that is said to have begun earlier pays no debt before it was made.
+            let begun_at = self.schedules.iter().map(|schedule| schedule.begun_at).max();
+            self.settle_debt(next.max(begun_at.unwrap_or(next)))?;
         }
     }
 
@@ -95,7 +97,8 @@ impl Wallet {
             .try_fold(Amount::ZERO, |sum, part| sum.checked_add(part))?;
         let (part, expires_at) = schedule.carry(at, grant.unheld(), carried)?;
         // Sums that would pass what an amount can carry: better no rollover than a pool that cannot be used.
-        self.figures.granted.checked_add(part)?;
+        let all = before.iter().map(|c| c.part).try_fold(part, |sum, part| sum.checked_add(part))?;
+        self.figures.granted.checked_add(all)?;
         Some(Carried { index, part, expires_at })
     }
 
@@ -148,8 +151,16 @@ impl Wallet {
 
     fn begin_grants(&mut self, at: Instant) -> Result<(), Refusal> {
         for index in 0..self.grants.len() {
-            if self.grants.get(index).is_some_and(|g| g.status == Status::Scheduled && g.effective_at <= at) {
+            let Some(grant) = self.grants.get(index) else { break };
+            if grant.status != Status::Scheduled || grant.effective_at > at {
+                continue;
+            }
+            if self.figures.granted.checked_add(grant.amount).is_some() {
                 self.start(index, at)?;
+            } else {
+                // The only way on for a pool whose sums are at their end.
+                self.void(grant.id, None, at)?;
+                self.explain_last("the sums of the pool have no room for it");
             }
         }
         Ok(())

@@ -74,6 +74,10 @@ pub struct Schedule {
     pub not_before: Instant,
     /// The most that was granted for the period that runs; `None` before the first.
     pub granted: Option<Amount>,
+    /// Start of the period that runs, and from when it was granted: later after a change of plan.
+    pub period: Option<(Instant, Instant)>,
+    /// When the subscription was made, in the call that makes it: what was over by then leaves no grant.
+    pub begun_at: Instant,
     pub running: bool,
     /// Changed since it was loaded.
     pub dirty: bool,
@@ -100,6 +104,7 @@ impl Schedule {
     /// Puts a new subscription's schedule at its first period whose credits are not gone by `now`.
     pub fn begin(&mut self, now: Instant) {
         self.next_at = self.anchor;
+        self.begun_at = now;
         self.skip_expired(now);
     }
 
@@ -147,6 +152,7 @@ impl Schedule {
         }
         let terms = self.terms_at(effective_at).clone();
         let granted_before = self.granted.replace(terms.amount).is_some();
+        self.period = Some((start, effective_at));
         let Some(every) = terms.cadence.every else {
             self.next_at = Instant::INFINITY;
             return if granted_before { None } else { self.granted_period(&terms, effective_at, effective_at, None) };
@@ -165,7 +171,7 @@ impl Schedule {
         end: Option<Instant>,
     ) -> Option<Period> {
         let expires_at = self.expiry(terms, start, end);
-        let given = terms.amount.is_positive() && expires_at > effective_at;
+        let given = terms.amount.is_positive() && expires_at > effective_at.max(self.begun_at);
         given.then_some(Period {
             start,
             effective_at,
@@ -190,14 +196,13 @@ impl Schedule {
         if !self.gives_at(now) {
             return None;
         }
-        let terms = self.terms_at(now).clone();
+        // By the version that the period was granted by: a later one counts from the next period.
+        let (start, from) = self.period?;
+        let terms = self.terms_at(from).clone();
         let missing = terms.amount.checked_sub(granted).filter(|missing| missing.is_positive())?;
         let (start, end) = match terms.cadence.every {
-            Some(every) => match self.zone.period(self.anchor, every, now) {
-                Ok((_, start, _)) => (start, Some(self.next_at)),
-                Err(_) => return None,
-            },
-            None => (self.anchor, None),
+            Some(_) => (start, Some(self.next_at)),
+            None => (from, None),
         };
         self.granted = Some(terms.amount);
         self.dirty = true;
@@ -257,6 +262,11 @@ impl Schedule {
         let until = self.terms.iter().map(|terms| terms.effective_at).find(|at| *at > from).unwrap_or(now).min(now);
         let terms = self.terms_at(from);
         let Some(every) = terms.cadence.every else { return };
+        // After a change of cadence the first period begins beside the grid.
+        let end = self.zone.period(self.anchor, every, from).map(|(_, _, end)| end);
+        if self.expiry(terms, from, end.ok()) > now {
+            return;
+        }
         let number = |at| self.zone.period(self.anchor, every, at).map(|(number, _, _)| number);
         let (Ok(mut low), Ok(mut high)) = (number(from), number(until)) else { return };
         // The first period of low..=high whose credits outlive `now`, else the last.
@@ -319,6 +329,8 @@ mod tests {
             next_at: at("2026-01-31T00:00:00Z"),
             not_before: Instant::NEG_INFINITY,
             granted: None,
+            period: None,
+            begun_at: Instant::NEG_INFINITY,
             running: true,
             dirty: false,
         }

@@ -29,7 +29,7 @@ macro_rules! schedules_of_pool {
         concat!(
             "SELECT c.schedule_id, c.subscription_id, c.plan_id, c.next_at, c.granted, c.overdraft_limit, c.stopped_at IS NULL,
                     s.starts_at, s.ends_at, s.end_credits = 'expire', s.time_zone, s.quantities::text,
-                    s.amount_overrides::text, t.scale, t.archived_at, e.effective_at, ",
+                    s.amount_overrides::text, t.scale, t.archived_at, c.period_start, c.period_from, e.effective_at, ",
             plan_entry_columns!(),
             " FROM credit_pools.schedule c
               JOIN credit_pools.subscription s
@@ -43,7 +43,7 @@ macro_rules! schedules_of_pool {
         )
     };
 }
-const ENTRY_COLUMNS_FROM: i32 = 16;
+const ENTRY_COLUMNS_FROM: i32 = 18;
 
 /// The running schedules of a pool, in the order of their entries.
 pub fn running(customer_id: &str, pool_id: i64) -> Loaded {
@@ -79,7 +79,7 @@ fn read(row: &Row) -> (Schedule, Key) {
     let scale = row.small_int(14).and_then(|scale| u32::try_from(scale).ok()).unwrap_or_default();
     let amounts = Amounts::read(row.text(13).as_deref(), row.text(12).as_deref());
     let terms = EntryTerms {
-        effective_at: row.time(16).unwrap_or(Instant::NEG_INFINITY),
+        effective_at: row.time(18).unwrap_or(Instant::NEG_INFINITY),
         amount: amounts.of(&entry, scale).unwrap_or_default(),
         category: Category::parse(&entry.category).unwrap_or(Category::Recurring),
         priority: entry.priority,
@@ -104,6 +104,8 @@ fn read(row: &Row) -> (Schedule, Key) {
         next_at: row.time(4).unwrap_or(Instant::INFINITY),
         not_before: Instant::NEG_INFINITY,
         granted: row.amount(5),
+        period: row.time(16).zip(row.time(17)),
+        begun_at: Instant::NEG_INFINITY,
         running: row.boolean(7),
         dirty: false,
     };
@@ -166,7 +168,7 @@ pub fn ensure(
 pub fn update(customer_id: &str, schedule: &Schedule, now: Instant) {
     static UPDATE: Statement = Statement::new(
         "UPDATE credit_pools.schedule
-         SET next_at = $3, granted = $4,
+         SET next_at = $3, granted = $4, period_start = $7, period_from = $8,
              running_since = CASE WHEN $5 AND stopped_at IS NOT NULL THEN $6 ELSE running_since END,
              stopped_at = CASE WHEN $5 THEN NULL ELSE COALESCE(stopped_at, $6) END
          WHERE customer_id = $1 AND schedule_id = $2",
@@ -178,6 +180,8 @@ pub fn update(customer_id: &str, schedule: &Schedule, now: Instant) {
         Arg::MaybeNumber(schedule.granted),
         Arg::Bool(schedule.running),
         Arg::Time(now),
+        Arg::MaybeTime(schedule.period.map(|(start, _)| start)),
+        Arg::MaybeTime(schedule.period.map(|(_, from)| from)),
     ]);
 }
 

@@ -209,10 +209,6 @@ impl Model {
     /// "Debt is paid first by the next credits that become active", never by feature-limited ones, in "two rows
     /// that cancel out (+ on the debt, − on the grant)".
     pub fn settle(&mut self) {
-        self.settle_at(self.now);
-    }
-
-    pub fn settle_at(&mut self, at: i64) {
         if self.debt == 0 {
             return;
         }
@@ -220,12 +216,12 @@ impl Model {
             let part = self.debt.min(self.lots[index].free());
             if part > 0 && self.lots[index].features.is_empty() {
                 self.debt -= part;
-                self.record(EntryType::DebtSettle, None, at);
+                self.record(EntryType::DebtSettle, None, self.now);
                 self.lots[index].consumed += part;
                 if self.lots[index].is_used_up() {
                     self.lots[index].state = Status::Depleted;
                 }
-                self.record(EntryType::DebtSettle, Some(self.lots[index].id), at);
+                self.record(EntryType::DebtSettle, Some(self.lots[index].id), self.now);
             }
         }
     }

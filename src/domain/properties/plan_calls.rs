@@ -280,8 +280,8 @@ impl World {
             schedule.archived_at = instant(if self.offer.archived <= now { self.offer.archived } else { FOREVER });
             schedule.ends_at = instant(subscription.ends);
             schedule.cut_at_end = subscription.cut;
-            // Nobody keeps it: what it is for has been granted by the end of the call.
-            schedule.not_before = Instant::NEG_INFINITY;
+            // Nobody keeps them: what they are for has been granted by the end of the call.
+            (schedule.not_before, schedule.begun_at) = (Instant::NEG_INFINITY, Instant::NEG_INFINITY);
             schedule.dirty = false;
         }
         let next = wallet.earliest_transition();
@@ -361,6 +361,8 @@ impl World {
                 next_at: tick(subscription.anchor),
                 not_before: Instant::NEG_INFINITY,
                 granted: None,
+                period: None,
+                begun_at: Instant::NEG_INFINITY,
                 running: true,
                 dirty: false,
             });

@@ -285,7 +285,8 @@ impl PlanModel {
         pool.rows.last_mut().unwrap().reason = Some("plan");
     }
 
-    /// "Every still valid earlier period leaves its own grant with its own effective_at."
+    /// "Every still valid earlier period leaves its own grant with its own effective_at." Debt is paid now: it may not
+    /// have been there then.
     pub fn provision(&mut self, plan: usize, anchor: i64, ends: i64) {
         let given = vec![None; self.offer.plans.len() * ENTRIES];
         self.subscription = Some(Subscription { plan, pool: 0, anchor, ends, cut: false, seats: 1, given });
@@ -294,7 +295,7 @@ impl PlanModel {
             for entry in self.entries() {
                 self.begin_period(entry, at);
             }
-            self.pools[0].settle_at(at);
+            self.pools[0].settle();
         }
     }
 

@@ -9,10 +9,10 @@ SELECT p.oid::regprocedure AS executable_by_public FROM pg_proc p
 SELECT c.relname AS open_to_public FROM pg_class c WHERE c.relnamespace = 'credit_pools'::regnamespace AND EXISTS (SELECT FROM aclexplode(c.relacl) a WHERE a.grantee = 0) ORDER BY 1;
 SELECT nspname AS open_to_public FROM pg_namespace n WHERE nspname = 'credit_pools' AND EXISTS (SELECT FROM aclexplode(n.nspacl) a WHERE a.grantee = 0);
 SELECT t.typname AS open_to_public FROM pg_type t WHERE t.typnamespace = 'credit_pools'::regnamespace AND t.typtype IN ('e', 'd') AND EXISTS (SELECT FROM aclexplode(t.typacl) a WHERE a.grantee = 0) ORDER BY 1;
--- Every function that does SQL has the search_path pg_catalog, pg_temp, and nothing else in it. (clock reads a setting, refuse_ledger_change raises an error, catalogue_changed sends a signal: none of them looks up a name.)
+-- Every function that does SQL has the search_path pg_catalog, pg_temp, and nothing else in it. (clock reads a setting, refuse_ledger_change raises an error, catalogue_changed sends a signal: none of them looks up a name. A procedure that commits may have no setting of its own: maintain writes every name and operator with its schema.)
 SELECT p.oid::regprocedure AS function, p.proconfig FROM pg_proc p
  WHERE p.pronamespace = 'credit_pools'::regnamespace AND NOT coalesce(p.proconfig @> ARRAY['search_path=pg_catalog, pg_temp'], false)
-   AND p.proname NOT IN ('clock', 'refuse_ledger_change', 'catalogue_changed') ORDER BY 1;
+   AND p.proname NOT IN ('clock', 'refuse_ledger_change', 'catalogue_changed', 'maintain') ORDER BY 1;
 -- Every function that an application calls is SECURITY DEFINER.
 SELECT p.oid::regprocedure AS not_security_definer FROM pg_proc p
  WHERE p.pronamespace = 'credit_pools'::regnamespace AND NOT p.prosecdef AND p.prorettype <> 'trigger'::regtype
@@ -23,6 +23,18 @@ SELECT count(*) AS functions, count(DISTINCT p.proname) AS names FROM pg_proc p
  WHERE p.pronamespace = 'credit_pools'::regnamespace
    AND p.proname IN ('clock', 'define_credit_type', 'archive_credit_type', 'define_feature', 'define_plan', 'define_plan_credits', 'define_rate', 'apply_catalog', 'provision_subscription', 'grant_credits',
      'confirm_grant_payment', 'report_usage', 'open_pool', 'set_pool', 'consume_credits', 'void_grant', 'cancel_subscription', 'transfer_subscription', 'set_quantity', 'balance_at', 'run_maintenance', 'set_auto_recharge', 'claim_recharges', 'complete_recharge', 'fail_recharge', 'reset_auto_recharge');
+-- … so that nobody changes what it does by putting operators or functions of his own in front of pg_catalog.
+CREATE SCHEMA in_front;
+CREATE FUNCTION in_front.never(bigint, bigint) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'in front'; END $$;
+CREATE OPERATOR in_front.= (LEFTARG = bigint, RIGHTARG = bigint, FUNCTION = in_front.never);
+CREATE OPERATOR in_front.> (LEFTARG = bigint, RIGHTARG = bigint, FUNCTION = in_front.never);
+CREATE FUNCTION in_front.never(text, text) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'in front'; END $$;
+CREATE OPERATOR in_front.= (LEFTARG = text, RIGHTARG = text, FUNCTION = in_front.never);
+CREATE FUNCTION in_front.sum(bigint) RETURNS bigint LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'in front'; END $$;
+SET search_path = in_front, pg_catalog, public;
+CALL credit_pools.maintain(batch_size => 1, max_batches => 1);
+RESET search_path;
+DROP SCHEMA in_front CASCADE;
 -- A function that is strict would answer a NULL argument with silence instead of an error.
 SELECT p.oid::regprocedure AS strict FROM pg_proc p WHERE p.pronamespace = 'credit_pools'::regnamespace AND p.proisstrict AND p.pronargs > 0 ORDER BY 1;
 
@@ -47,7 +59,12 @@ SELECT n, e.sqlstate, e.message, e.world FROM (VALUES
     (7, $$SELECT * FROM credit_pools.pool$$),
     (8, $$UPDATE credit_pools.pool SET balance = 0$$),
     (9, $$INSERT INTO credit_pools.ledger_entry DEFAULT VALUES$$),
-    (10, $$SELECT credit_pools.clock()$$)
+    (10, $$SELECT credit_pools.clock()$$),
+    (11, $$SELECT * FROM credit_pools.cancel_subscription(customer_id => 'acme', subscription_id => 's')$$),
+    (12, $$SELECT * FROM credit_pools.transfer_subscription(customer_id => 'acme', subscription_id => 's', to_resource_id => 'r')$$),
+    (13, $$SELECT * FROM credit_pools.set_quantity(customer_id => 'acme', subscription_id => 's', feature_id => 'f', quantity => 1)$$),
+    (14, $$SELECT * FROM credit_pools.balance_at(customer_id => 'acme', credit_type_id => 'credits')$$),
+    (15, $$CALL credit_pools.maintain()$$)
   ) s (n, statement), LATERAL expect_error(statement) e ORDER BY n;
 -- The test clock is for superusers.
 SET credit_pools.test_clock = '2026-03-01 00:00+00';
