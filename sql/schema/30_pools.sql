@@ -51,7 +51,7 @@ CREATE INDEX pool_by_resource ON credit_pools.pool (customer_id, resource_id, cr
 CREATE INDEX pool_due ON credit_pools.pool (next_transition_at, customer_id, pool_id);
 
 -- Where each entry of a subscription's plan stands: the next boundary at which it grants, and into which pool. Read
--- and written under the pool's lock only. A plan that the subscription left keeps its rows, stopped, so that an
+-- and written under the pool's lock only. A plan or a pool that the subscription left keeps its rows, stopped: an
 -- entry grants once per period also when the plan is changed away and back.
 CREATE TABLE credit_pools.schedule (
     customer_id text COLLATE "C" NOT NULL,
@@ -69,7 +69,7 @@ CREATE TABLE credit_pools.schedule (
     running_since timestamptz NOT NULL,
     stopped_at timestamptz,
     PRIMARY KEY (customer_id, schedule_id),
-    UNIQUE (customer_id, subscription_id, plan_id, credit_type_id, entry_id)
+    UNIQUE (customer_id, subscription_id, plan_id, credit_type_id, entry_id, pool_id)
 ) WITH (fillfactor = 80);
 
 CREATE INDEX schedule_of_pool ON credit_pools.schedule (customer_id, pool_id);

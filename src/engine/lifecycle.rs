@@ -3,7 +3,7 @@
 //! Each locks the customer's and the scope's row, then the scope's pools by id, carries out what is due as the
 //! subscription was until then, and goes on from there.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use credit_pools_domain::{Amount, Grant, Instant, Schedule};
 use serde_json::{Map, Value};
@@ -14,6 +14,7 @@ use super::pool::LockedPool;
 use crate::clock;
 use crate::error::{Error, Kind, Result};
 use crate::store::ledger::Note;
+use crate::store::schedules::Key;
 use crate::store::spi::{Sequence, next_id};
 use crate::store::subscriptions::{self, Subscription};
 use crate::store::{catalogue, customers, pools, schedules};
@@ -129,25 +130,31 @@ fn leave(
     subscription: &Subscription,
     move_credits: bool,
 ) -> Result<()> {
-    let ours = schedules_of(pool, subscription);
+    let keys = pool.load_schedules();
+    let ours: HashMap<i64, Key> =
+        keys.into_iter().filter(|(_, key)| key.subscription_id == subscription.subscription_id).collect();
     let Some(target) = target.filter(|_| !ours.is_empty()) else { return Ok(()) };
     let now = pool.now;
+    let (from_id, to_id) = (pool.row.pool_id, target.row.pool_id);
+    schedules::move_to(call.customer_id, &subscription.subscription_id, from_id, to_id, now);
+    let there: HashMap<Key, i64> = target.load_schedules().into_iter().map(|(id, key)| (key, id)).collect();
     if move_credits {
-        for grant in recurring(pool, &ours).into_iter().filter(|grant| grant.available().is_positive()) {
+        let ids = ours.keys().copied().collect();
+        for grant in recurring(pool, &ids).into_iter().filter(|grant| grant.available().is_positive()) {
             let (part, new_id) = (grant.available(), next_id(Sequence::Grant));
             let moved = pool.ask(|wallet| wallet.transfer_out(grant.id, part, new_id, now))?;
-            let now = target.now;
+            let schedule_id = grant.schedule_id.and_then(|id| ours.get(&id)).and_then(|key| there.get(key)).copied();
+            let (moved, now) = (Grant { schedule_id, ..moved }, target.now);
             target.ask(|wallet| wallet.transfer_in(moved.clone(), now))?;
         }
     }
     let wallet = &mut pool.row.wallet;
     let (gone, stay): (Vec<Schedule>, Vec<Schedule>) =
-        std::mem::take(&mut wallet.schedules).into_iter().partition(|s| ours.contains(&s.id));
+        std::mem::take(&mut wallet.schedules).into_iter().partition(|s| ours.contains_key(&s.id));
     wallet.schedules = stay;
     for schedule in gone.iter().filter(|schedule| schedule.running) {
         wallet.withdraw_overdraft(schedule.overdraft);
     }
-    schedules::move_to(call.customer_id, &subscription.subscription_id, pool.row.pool_id, target.row.pool_id);
     Ok(())
 }
 

@@ -9,7 +9,7 @@ use super::spi::{Arg, Row, Sequence, Statement, next_id};
 use super::subscriptions::Amounts;
 
 /// Which entry of which subscription's plan a schedule is of.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Key {
     pub subscription_id: String,
     pub plan_id: String,
@@ -148,7 +148,7 @@ pub fn ensure(
              (customer_id, schedule_id, pool_id, subscription_id, plan_id, credit_type_id, entry_id, next_at,
               overdraft_limit, running_since)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
-         ON CONFLICT (customer_id, subscription_id, plan_id, credit_type_id, entry_id)
+         ON CONFLICT (customer_id, subscription_id, plan_id, credit_type_id, entry_id, pool_id)
              DO UPDATE SET overdraft_limit = excluded.overdraft_limit",
     );
     ENSURE.run(&[
@@ -185,11 +185,33 @@ pub fn update(customer_id: &str, schedule: &Schedule, now: Instant) {
     ]);
 }
 
-/// From now on a subscription's entries of one credit type pay into another pool. Both pools are locked.
-pub fn move_to(customer_id: &str, subscription_id: &str, from_pool_id: i64, to_pool_id: i64) {
-    static MOVE: Statement = Statement::new(
-        "UPDATE credit_pools.schedule SET pool_id = $4
-         WHERE customer_id = $1 AND subscription_id = $2 AND pool_id = $3",
+/// From now on a subscription's entries of one credit type pay into another pool. In the one that they leave they stop:
+/// its past needs them. Both pools are locked.
+pub fn move_to(customer_id: &str, subscription_id: &str, from_pool_id: i64, to_pool_id: i64, now: Instant) {
+    static FIND: Statement = Statement::new(
+        "SELECT schedule_id FROM credit_pools.schedule
+         WHERE customer_id = $1 AND pool_id = $3 AND subscription_id = $2",
     );
-    MOVE.run(&[Arg::Text(customer_id), Arg::Text(subscription_id), Arg::Int(from_pool_id), Arg::Int(to_pool_id)]);
+    static COPY: Statement = Statement::new(
+        "INSERT INTO credit_pools.schedule AS c
+             (customer_id, schedule_id, pool_id, subscription_id, plan_id, credit_type_id, entry_id, next_at, granted,
+              period_start, period_from, overdraft_limit, running_since, stopped_at)
+         SELECT customer_id, $3, $4, subscription_id, plan_id, credit_type_id, entry_id, next_at, granted,
+                period_start, period_from, overdraft_limit, $5, stopped_at
+         FROM credit_pools.schedule WHERE customer_id = $1 AND schedule_id = $2
+         ON CONFLICT (customer_id, subscription_id, plan_id, credit_type_id, entry_id, pool_id) DO UPDATE SET
+             next_at = excluded.next_at, granted = excluded.granted, period_start = excluded.period_start,
+             period_from = excluded.period_from, overdraft_limit = excluded.overdraft_limit,
+             running_since = excluded.running_since, stopped_at = excluded.stopped_at",
+    );
+    static STOP: Statement = Statement::new(
+        "UPDATE credit_pools.schedule SET stopped_at = $3
+         WHERE customer_id = $1 AND schedule_id = $2 AND stopped_at IS NULL",
+    );
+    let (customer, from) = (Arg::Text(customer_id), Arg::Int(from_pool_id));
+    for id in FIND.rows(&[customer, Arg::Text(subscription_id), from], |row| row.int(1).unwrap_or_default()) {
+        let new_id = Arg::Int(next_id(Sequence::Schedule));
+        COPY.run(&[customer, Arg::Int(id), new_id, Arg::Int(to_pool_id), Arg::Time(now)]);
+        STOP.run(&[customer, Arg::Int(id), Arg::Time(now)]);
+    }
 }

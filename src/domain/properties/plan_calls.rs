@@ -457,7 +457,8 @@ impl World {
     }
 }
 
-/// Whether a grant is what the model has as `lot`, but for its id and, for `since`, when exactly it was booked.
+/// Whether a grant is what the model has as `lot`, but for its id and, where the clock's doings are booked `late`, the
+/// instant at which it was made.
 pub fn is_same(grant: &Grant, lot: &Lot, unit: i128, late: bool) -> bool {
     let counts = [lot.amount, lot.consumed, lot.held, lot.expired, lot.voided].map(|n| Amount::from_raw(n * unit));
     let origin = lot.origin.as_ref();

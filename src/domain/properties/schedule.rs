@@ -94,7 +94,12 @@ proptest! {
     #![proptest_config(cases(1_000))]
 
     #[test]
-    fn periods_are_the_anchor_and_whole_cadences(name in zones(), anchor in instants(), every in cadences(), count in 1..40_i64) {
+    fn periods_are_the_anchor_and_whole_cadences(
+        name in zones(),
+        anchor in instants(),
+        every in cadences(),
+        count in 1..40_i64,
+    ) {
         let zone = zone(name);
         let mut schedule = schedule(zone.clone(), anchor, vec![terms(Some(every), None)]);
         let now = within(anchor, every, count, 0);
@@ -106,7 +111,7 @@ proptest! {
         prop_assert_eq!(schedule.next_at, *boundaries.last().unwrap());
     }
 
-    /// "A period whose credits would be expired leaves no grant", and "every still valid earlier period leaves its own".
+    /// "A period whose credits would be expired leaves no grant"; "every still valid earlier period leaves its own".
     #[test]
     fn a_start_in_the_past_leaves_the_living_periods(
         name in zones(),
@@ -145,7 +150,8 @@ proptest! {
         let mut all = vec![];
         let mut from = anchor;
         for (every, life, after, part) in versions {
-            all.push(EntryTerms { effective_at: if all.is_empty() { Instant::NEG_INFINITY } else { from }, ..terms(Some(every), life) });
+            let effective_at = if all.is_empty() { Instant::NEG_INFINITY } else { from };
+            all.push(EntryTerms { effective_at, ..terms(Some(every), life) });
             from = within(from, every, after, part);
         }
         let last = all.last().unwrap().cadence.every.unwrap();
@@ -183,7 +189,8 @@ proptest! {
         let mut all = vec![];
         let mut from = anchor;
         for (every, after, part) in versions {
-            all.push(EntryTerms { effective_at: if all.is_empty() { Instant::NEG_INFINITY } else { from }, ..terms(Some(every), None) });
+            let effective_at = if all.is_empty() { Instant::NEG_INFINITY } else { from };
+            all.push(EntryTerms { effective_at, ..terms(Some(every), None) });
             from = within(from, every, after, part);
         }
         let mut schedule = schedule(zone(name), anchor, all);
@@ -372,7 +379,8 @@ proptest! {
             let _ = wallet.add(waiting(id, begins, start), false, start);
         }
         if plan {
-            let terms = EntryTerms { amount: Amount::from_raw(MOST), ..terms(Some(Span { micros: HOUR, ..Span::default() }), None) };
+            let every = Span { micros: HOUR, ..Span::default() };
+            let terms = EntryTerms { amount: Amount::from_raw(MOST), ..terms(Some(every), None) };
             wallet.schedules.push(schedule(Zone::utc(), start, vec![terms]));
             wallet.watch(start);
         }

@@ -87,6 +87,16 @@ SET credit_pools.test_clock = '2026-07-20 00:00+00';
 SELECT sqlstate, figures FROM error_figures($$SELECT * FROM credit_pools.consume_credits(customer_id => 'lend', resource_id => 'later', credit_type_id => 'credits', amount => 1)$$);
 SELECT resource, balance, debt, overdraft FROM pools_of('lend');
 
+-- 'expire' ends all of the subscription's credits: those of a plan that it had before, and those that stayed behind when it moved. It needs no clock that never steps back.
+SELECT status FROM credit_pools.provision_subscription(customer_id => 'left', plan_id => 'carry', resource_id => 'one', subscription_id => 'left');
+SELECT plan_id FROM credit_pools.provision_subscription(customer_id => 'left', plan_id => 'lend', resource_id => 'one');
+SELECT resource_id FROM credit_pools.transfer_subscription(customer_id => 'left', subscription_id => 'left', to_resource_id => 'two', credits => 'keep');
+SELECT balance FROM credit_pools.grant_credits(customer_id => 'left', resource_id => 'one', credit_type_id => 'credits', amount => 3);
+SET credit_pools.test_clock = '2026-07-19 23:59:58+00';
+SELECT status FROM credit_pools.cancel_subscription(customer_id => 'left', subscription_id => 'left', credits => 'expire');
+SELECT resource, balance FROM pools_of('left');
+SET credit_pools.test_clock = '2026-07-20 00:00+00';
+
 -- Bad input.
 SELECT n, sqlstate, figures ->> 'argument' AS argument, figures ->> 'kind' AS kind, world FROM (VALUES
     (1, $$SELECT * FROM credit_pools.cancel_subscription(customer_id => 'early', subscription_id => 'second', at => '2026-07-19 00:00+00')$$),

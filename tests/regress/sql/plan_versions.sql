@@ -56,4 +56,18 @@ DO $$ BEGIN
     END LOOP;
 END $$;
 SELECT amount, effective_at, expires_at FROM periods_of('acme', 'pace');
+-- A raised quantity counts by the definition of the period that runs: 10 a seat, also after the plan has gone up to 20; the next period counts by the new one.
+SET credit_pools.test_clock = '2026-03-01 00:00+00';
+SELECT FROM credit_pools.define_feature(feature_id => 'seat');
+SELECT FROM credit_pools.define_plan(plan_id => 'seats');
+SELECT FROM credit_pools.define_plan_credits(plan_id => 'seats', credit_type_id => 'credits', amount => 10, quantity_feature_id => 'seat');
+SELECT status FROM credit_pools.provision_subscription(customer_id => 'team', plan_id => 'seats', resource_id => 'ws', subscription_id => 'sub', quantities => '{"seat": 3}');
+SET credit_pools.test_clock = '2026-03-10 00:00+00';
+SELECT changed FROM credit_pools.define_plan_credits(plan_id => 'seats', credit_type_id => 'credits', amount => 20, quantity_feature_id => 'seat');
+SELECT quantities FROM credit_pools.set_quantity(customer_id => 'team', subscription_id => 'sub', feature_id => 'seat', quantity => 3);
+SELECT balance FROM pools_of('team');
+SELECT quantities FROM credit_pools.set_quantity(customer_id => 'team', subscription_id => 'sub', feature_id => 'seat', quantity => 4);
+SELECT balance FROM pools_of('team');
+SET credit_pools.test_clock = '2026-04-01 00:00+00';
+SELECT balance FROM pools_of('team');
 SELECT * FROM ledger_problems();

@@ -64,6 +64,29 @@ SELECT resource_id, status FROM credit_pools.transfer_subscription(customer_id =
 SET credit_pools.test_clock = '2026-07-01 00:00+00';
 SELECT resource, balance FROM pools_of('early');
 
+-- The credits of earlier plans of the subscription go over, too; those of the plan that it has roll over there, those of the earlier one do not.
+SET credit_pools.test_clock = '2026-03-01 00:00+00';
+SELECT status FROM credit_pools.provision_subscription(customer_id => 'mix', plan_id => 'basic', resource_id => 'p', subscription_id => 'mix');
+SET credit_pools.test_clock = '2026-03-11 00:00+00';
+SELECT plan_id FROM credit_pools.provision_subscription(customer_id => 'mix', plan_id => 'carry', resource_id => 'p');
+SET credit_pools.test_clock = '2026-03-12 00:00+00';
+SELECT resource_id FROM credit_pools.transfer_subscription(customer_id => 'mix', subscription_id => 'mix', to_resource_id => 'q');
+SET credit_pools.test_clock = '2026-04-01 00:00+00';
+SELECT FROM credit_pools.run_maintenance();
+SELECT resource, seq, entry_type, amount, after, "grant", effective_at FROM history_of('mix') WHERE type = 'credits' AND seq > 1;
+
+-- Into a pool that owes: what comes in pays the debt first.
+SELECT FROM credit_pools.open_pool(customer_id => 'mix', credit_type_id => 'credits', resource_id => 'owes', overdraft_limit => 70);
+SELECT balance FROM credit_pools.consume_credits(customer_id => 'mix', credit_type_id => 'credits', resource_id => 'owes', amount => 60);
+SELECT resource_id FROM credit_pools.transfer_subscription(customer_id => 'mix', subscription_id => 'mix', to_resource_id => 'owes');
+SELECT seq, entry_type, amount, after, "grant" FROM history_of('mix', 'owes') WHERE type = 'credits';
+-- Out of a frozen pool nothing is transferred (PC005); without its credits the subscription may go.
+SELECT status FROM credit_pools.set_pool(customer_id => 'mix', credit_type_id => 'credits', resource_id => 'owes', status => 'frozen');
+SELECT sqlstate, world FROM expect_error($$SELECT * FROM credit_pools.transfer_subscription(customer_id => 'mix', subscription_id => 'mix', to_resource_id => 'q')$$);
+SELECT resource_id FROM credit_pools.transfer_subscription(customer_id => 'mix', subscription_id => 'mix', to_resource_id => 'q', credits => 'keep');
+SELECT resource, balance FROM pools_of('mix') WHERE type = 'credits';
+
+SET credit_pools.test_clock = '2026-07-01 00:00+00';
 -- What is refused: the same scope, one with a subscription, a subscription that has ended, one that is not known, another word for credits.
 SELECT FROM credit_pools.cancel_subscription(customer_id => 'early', subscription_id => 'early');
 SELECT n, sqlstate, figures ->> 'argument' AS argument, figures ->> 'kind' AS kind, world FROM (VALUES
