@@ -305,6 +305,9 @@ impl Wallet {
     /// Takes `part` of an active grant out of the pool. Returns the grant that it is to be in another pool, which
     /// keeps category, priority and expiry.
     pub fn transfer_out(&mut self, grant_id: i64, part: Amount, new_id: i64, now: Instant) -> Result<Grant, Refusal> {
+        if self.frozen {
+            return Err(Refusal::Frozen);
+        }
         let index = self.index(grant_id)?;
         let Some(grant) = self.grants.get_mut(index) else { return Err(Refusal::UnknownGrant) };
         if part > grant.available() {

@@ -35,7 +35,7 @@ impl<'a> Call<'a> {
 
 /// Ends a subscription at an instant; with `expire_credits` what its plan granted ends then, too.
 pub fn cancel(call: &Call, at: Option<Instant>, expire_credits: bool) -> Result<Outcome> {
-    let (mut subscription, mut locked) = lock(call, None)?;
+    let (mut subscription, mut locked) = lock(call, Scopes::AllPaid)?;
     let now = latest(&locked);
     let at = at.unwrap_or(now);
     if at < now {
@@ -61,7 +61,9 @@ pub fn cancel(call: &Call, at: Option<Instant>, expire_credits: bool) -> Result<
     subscriptions::put(call.customer_id, &subscription, now);
     let note = call.note("subscription cancelled");
     for pool in &mut locked {
-        pool.row.scope_revision = subscription.revision;
+        if pool.row.resource_id == subscription.resource_id {
+            pool.row.scope_revision = subscription.revision;
+        }
         let ours = schedules_of(pool, &subscription);
         if expire_credits {
             for grant in recurring(pool, &ours) {
@@ -77,7 +79,7 @@ pub fn cancel(call: &Call, at: Option<Instant>, expire_credits: bool) -> Result<
 
 /// Moves a subscription to another scope, with the rest of what its plan granted or without.
 pub fn transfer(call: &Call, to_resource_id: &str, move_credits: bool) -> Result<Outcome> {
-    let (mut subscription, mut locked) = lock(call, Some(to_resource_id))?;
+    let (mut subscription, mut locked) = lock(call, Scopes::With(to_resource_id))?;
     let now = latest(&locked);
     let from_resource_id = std::mem::replace(&mut subscription.resource_id, to_resource_id.to_owned());
     if let Some(other) = plan_pools::current(call.customer_id, to_resource_id, now) {
@@ -163,7 +165,7 @@ pub fn set_quantity(call: &Call, feature_id: &str, quantity: Amount) -> Result<O
     if !catalogue::feature_exists(feature_id) {
         return Err(Error::unknown("feature", feature_id));
     }
-    let (mut subscription, mut locked) = lock(call, None)?;
+    let (mut subscription, mut locked) = lock(call, Scopes::Own)?;
     let now = latest(&locked);
     subscription.quantities = Some(with_quantity(subscription.quantities.as_deref(), feature_id, quantity));
     plan_pools::check_amounts(&subscription, now, "quantity")?;
@@ -191,9 +193,19 @@ fn with_quantity(quantities: Option<&str>, feature_id: &str, quantity: Amount) -
     Value::Object(all).to_string()
 }
 
-/// The subscription and the pools of its scope, and of the scope that it is to be transferred to; locked, with what
-/// is due carried out.
-fn lock(call: &Call, to_resource_id: Option<&str>) -> Result<(Subscription, Vec<LockedPool>)> {
+/// Which pools a call needs.
+enum Scopes<'a> {
+    /// The subscription's scope.
+    Own,
+    /// Also those that it was transferred away from, where its credits may have stayed.
+    AllPaid,
+    /// Also those of the scope that it is to be transferred to.
+    With(&'a str),
+}
+
+/// The subscription and its pools; locked, with what is due carried out.
+fn lock(call: &Call, scopes: Scopes) -> Result<(Subscription, Vec<LockedPool>)> {
+    let to_resource_id = if let Scopes::With(to) = scopes { Some(to) } else { None };
     let unknown = || Error::unknown("subscription", call.subscription_id);
     let find = || subscriptions::by_id(call.customer_id, call.subscription_id).ok_or_else(unknown);
     let scope = find()?.resource_id;
@@ -205,9 +217,9 @@ fn lock(call: &Call, to_resource_id: Option<&str>) -> Result<(Subscription, Vec<
         customers::ensure(call.customer_id, to, "UTC", clock::now());
     }
     customers::share_customer(call.customer_id);
-    let mut scopes: Vec<&str> = to_resource_id.into_iter().chain([scope.as_str()]).collect();
-    scopes.sort_unstable();
-    for scope in scopes {
+    let mut names: Vec<&str> = to_resource_id.into_iter().chain([scope.as_str()]).collect();
+    names.sort_unstable();
+    for scope in names {
         customers::lock_scope(call.customer_id, scope);
     }
     let subscription = find()?;
@@ -215,7 +227,10 @@ fn lock(call: &Call, to_resource_id: Option<&str>) -> Result<(Subscription, Vec<
         let text = "the subscription was transferred by another session meanwhile";
         return Err(Error::new(Kind::SerializationFailure, text));
     }
-    let rows = pools::lock_scopes(call.customer_id, &scope, to_resource_id.unwrap_or(&scope));
+    let rows = match scopes {
+        Scopes::AllPaid => pools::lock_paid_by(call.customer_id, &scope, call.subscription_id),
+        _ => pools::lock_scopes(call.customer_id, &scope, to_resource_id.unwrap_or(&scope)),
+    };
     let locked = LockedPool::all_advanced(rows)?;
     let now = latest(&locked);
     if !subscription.active || subscription.ends_at <= now {

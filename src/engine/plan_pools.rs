@@ -44,7 +44,8 @@ pub fn current(customer_id: &str, resource_id: &str, now: Instant) -> Option<Sub
 pub fn check_amounts(subscription: &Subscription, now: Instant, argument: &str) -> Result<()> {
     let amounts = subscription.amounts();
     for entry in catalogue::plan_entries(&subscription.plan_id, now) {
-        let credit_type = granting_credit_type(&entry.credit_type_id)?;
+        // Of an archived type nothing is granted.
+        let Some(credit_type) = catalogue::credit_type(&entry.credit_type_id).filter(|t| !t.archived) else { continue };
         check_scale("amount", amounts.each(&entry), credit_type.scale)?;
         amounts
             .of(&entry, credit_type.scale)
@@ -65,6 +66,11 @@ pub fn fill(
 ) -> Result<()> {
     let entries = catalogue::plan_entries(&subscription.plan_id, now);
     let overdrafts = overdrafts(&subscription.plan_id, &entries);
+    let known = |id: &str| locked.iter().any(|pool| pool.row.credit_type_id == id);
+    let granted = |id: &str| entries.iter().any(|entry| entry.credit_type_id == id);
+    for credit_type_id in overdrafts.keys().filter(|id| granted(id) || !known(id)) {
+        granting_credit_type(credit_type_id)?;
+    }
     open_missing(customer_id, &subscription.resource_id, &overdrafts, &mut locked)?;
     for pool in &mut locked {
         pool.row.scope_revision = subscription.revision;
@@ -128,7 +134,6 @@ pub fn open_missing(
         .map(|pool| pool.row.credit_type_id.clone())
         .collect();
     for (credit_type_id, overdraft) in wanted.iter().filter(|(id, _)| !known.contains(*id)) {
-        granting_credit_type(credit_type_id)?;
         locked.push(open_or_lock(customer_id, resource_id, credit_type_id, *overdraft, None)?.0);
     }
     Ok(())

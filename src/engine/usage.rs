@@ -173,16 +173,21 @@ fn priced<'a>(request: &Request, feature_id: &'a str, value: Amount) -> Result<C
     let at = request.occurred_at.unwrap_or_else(clock::now);
     let refuse = || why_not(request, feature_id, value, at);
     cache::refresh();
-    let mut scope = cache::scope(customer_id, resource_id).ok_or_else(refuse)?;
-    let mut found = price_and_lock(request, &scope, feature_id, at);
-    if found.as_ref().is_none_or(|(_, row)| row.scope_revision != scope.revision) {
+    let known = cache::scope(customer_id, resource_id);
+    let mut found = known.and_then(|scope| Some((price_and_lock(request, &scope, feature_id, at)?, scope)));
+    if found.as_ref().is_none_or(|((_, row), scope)| row.scope_revision != scope.revision) {
         // Remembered, or read before the lock, and changed since: once more, now under the lock.
-        scope = cache::read_scope(customer_id, resource_id).ok_or_else(refuse)?;
-        found = price_and_lock(request, &scope, feature_id, at);
+        let read = cache::read_scope(customer_id, resource_id);
+        found = read.and_then(|scope| Some((price_and_lock(request, &scope, feature_id, at)?, scope)));
     }
-    let (rate, row) = found.ok_or_else(refuse)?;
+    if found.as_ref().is_none_or(|(_, scope)| at < scope.starts_at || at >= scope.ends_at) {
+        // Late usage counts by the subscription of its own time, though that may be over.
+        let then = request.occurred_at.and_then(|at| cache::scope_at(customer_id, resource_id, at));
+        found = then.and_then(|scope| Some((price_and_lock(request, &scope, feature_id, at)?, scope)));
+    }
+    let ((rate, row), scope) = found.ok_or_else(refuse)?;
     let pool = LockedPool::advanced(row)?;
-    if pool.now < scope.starts_at || pool.now >= scope.ends_at {
+    if pool.now < scope.starts_at || (request.occurred_at.is_none() && pool.now >= scope.ends_at) {
         return Err(no_subscription(request, pool.now));
     }
     let scale = cache::credit_type(&rate.credit_type_id).map_or(0, |t| t.scale);

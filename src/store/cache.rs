@@ -148,18 +148,25 @@ pub fn scope(customer_id: &str, resource_id: &str) -> Option<Rc<Scope>> {
     }
 }
 
+/// The subscription that a scope had at an instant, for usage that is reported late.
+pub fn scope_at(customer_id: &str, resource_id: &str, at: Instant) -> Option<Rc<Scope>> {
+    subscriptions::covering(customer_id, resource_id, at).map(of_subscription)
+}
+
+fn of_subscription(subscription: subscriptions::Subscription) -> Rc<Scope> {
+    Rc::new(Scope {
+        revision: subscription.revision,
+        starts_at: subscription.starts_at,
+        ends_at: subscription.ends_at,
+        rates: subscription.rates(),
+        plan_id: subscription.plan_id,
+    })
+}
+
 /// The subscription of a scope as it is now.
 pub fn read_scope(customer_id: &str, resource_id: &str) -> Option<Rc<Scope>> {
     let key = (customer_id.to_owned(), resource_id.to_owned());
-    let found = subscriptions::of_scope(customer_id, resource_id).map(|subscription| {
-        Rc::new(Scope {
-            revision: subscription.revision,
-            starts_at: subscription.starts_at,
-            ends_at: subscription.ends_at,
-            rates: subscription.rates(),
-            plan_id: subscription.plan_id,
-        })
-    });
+    let found = subscriptions::of_scope(customer_id, resource_id).map(of_subscription);
     CACHE.with_borrow_mut(|cache| {
         if cache.scopes.len() >= MOST_SCOPES {
             cache.scopes.clear();

@@ -131,6 +131,19 @@ pub fn lock_scopes(customer_id: &str, one: &str, other: &str) -> Vec<PoolRow> {
     LOCK.rows(&[Arg::Text(customer_id), Arg::Text(one), Arg::Text(other)], PoolRow::read)
 }
 
+/// Locks every pool of a scope and every pool that a subscription has paid into, in the order of their ids.
+pub fn lock_paid_by(customer_id: &str, scope_id: &str, subscription_id: &str) -> Vec<PoolRow> {
+    static LOCK: Statement = Statement::new(concat!(
+        "SELECT ",
+        pool_columns!(),
+        " FROM credit_pools.pool p
+          WHERE p.customer_id = $1 AND (p.scope_id = $2 OR p.pool_id IN (
+              SELECT c.pool_id FROM credit_pools.schedule c WHERE c.customer_id = $1 AND c.subscription_id = $3))
+          ORDER BY p.pool_id FOR NO KEY UPDATE OF p"
+    ));
+    LOCK.rows(&[Arg::Text(customer_id), Arg::Text(scope_id), Arg::Text(subscription_id)], PoolRow::read)
+}
+
 /// Locks every pool of a customer and credit type, in the order of their ids.
 pub fn lock_credit_type(customer_id: &str, credit_type_id: &str) -> Vec<PoolRow> {
     static LOCK: Statement = Statement::new(concat!(

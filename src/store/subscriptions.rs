@@ -126,6 +126,18 @@ pub fn of_scope(customer_id: &str, resource_id: &str) -> Option<Subscription> {
     FIND.first(&[Arg::Text(customer_id), Arg::Text(resource_id)], read)
 }
 
+/// The scope's subscription at an instant, over or not.
+pub fn covering(customer_id: &str, resource_id: &str, at: Instant) -> Option<Subscription> {
+    static FIND: Statement = Statement::new(concat!(
+        "SELECT ",
+        subscription_columns!(),
+        " FROM credit_pools.subscription s
+          WHERE s.customer_id = $1 AND s.resource_id = $2 AND s.starts_at <= $3 AND s.ends_at > $3
+          ORDER BY s.starts_at DESC LIMIT 1"
+    ));
+    FIND.first(&[Arg::Text(customer_id), Arg::Text(resource_id), Arg::Time(at)], read)
+}
+
 pub fn by_id(customer_id: &str, subscription_id: &str) -> Option<Subscription> {
     static FIND: Statement = Statement::new(concat!(
         "SELECT ",

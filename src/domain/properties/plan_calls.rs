@@ -284,8 +284,6 @@ impl World {
             (schedule.not_before, schedule.begun_at) = (Instant::NEG_INFINITY, Instant::NEG_INFINITY);
             schedule.dirty = false;
         }
-        let next = wallet.earliest_transition();
-        wallet.watch(next);
     }
 
     pub fn advance(&mut self, pool: usize, now: i64) -> bool {
@@ -375,7 +373,10 @@ impl World {
     fn load_keeping_grants(&mut self, pool: usize, now: i64) {
         let grants = self.wallets[pool].grants.clone();
         self.load(pool, now);
-        self.wallets[pool].grants = grants;
+        let wallet = &mut self.wallets[pool];
+        wallet.grants = grants;
+        let next = wallet.earliest_transition();
+        wallet.watch(next);
     }
 
     fn go_on_with(&mut self, plan: usize, now: i64) {
@@ -444,7 +445,9 @@ impl World {
         for grant in self.recurring(from).iter().filter(|grant| moving && grant.available().is_positive()) {
             let moved = self.wallets[from].transfer_out(grant.id, grant.available(), self.next_id, tick(now)).unwrap();
             self.next_id += 1;
-            self.wallets[1 - from].transfer_in(moved, tick(now)).unwrap();
+            let to = &mut self.wallets[1 - from];
+            to.transfer_in(moved, tick(now)).unwrap();
+            assert!(to.next_transition <= to.earliest_transition(), "would sleep past the end of what came");
         }
         let schedules = std::mem::take(&mut self.wallets[from].schedules);
         schedules.iter().filter(|s| s.running).for_each(|s| self.wallets[from].withdraw_overdraft(s.overdraft));

@@ -340,6 +340,10 @@ proptest! {
             }
         }
     }
+}
+
+proptest! {
+    #![proptest_config(cases(200))]
 
     #[test]
     fn so_much_can_be_carried_that_sums_end_but_not_the_pool(

@@ -504,7 +504,7 @@ impl World {
         let scope = subscription.scope;
         if expire {
             let ours = |lot: &&mut Lot| lot.origin.is_some_and(|(owner, _, _)| owner == number);
-            for lot in self.pools[scope].lots.iter_mut().filter(ours).filter(|lot| !lot.over) {
+            for lot in self.pools[scope].lots.iter_mut().filter(ours).filter(|lot| lot.available() > 0) {
                 lot.end = lot.end.min(at);
             }
         }
@@ -655,8 +655,6 @@ impl World {
     pub fn redefine(&mut self, plan: usize, entry: usize, mut terms: Terms) {
         let versions = &mut self.plans[plan].entries[entry].versions;
         terms.from = self.now;
-        // What is left out stays.
-        terms.lasts = terms.lasts.or(versions.last().and_then(|last| last.lasts));
         versions.push(terms);
         self.changed = self.now;
     }

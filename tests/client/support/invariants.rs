@@ -53,8 +53,8 @@ const RULES: &[(&str, &str)] = &[
          CROSS JOIN LATERAL (
            SELECT coalesce(sum(amount), 0) AS effect,
                   coalesce(-sum(amount) FILTER (WHERE entry_type IN ('consume', 'debt_settle')), 0) AS consumed,
-                  coalesce(-sum(amount) FILTER (WHERE entry_type = 'expire'), 0) AS expired,
-                  coalesce(bool_or(entry_type = 'grant'), false) AS begun
+                  coalesce(-sum(amount) FILTER (WHERE entry_type IN ('expire', 'rollover_out')), 0) AS expired,
+                  coalesce(bool_or(entry_type IN ('grant', 'rollover_in', 'transfer_in')), false) AS begun
            FROM credit_pools.ledger
            WHERE pool_id = g.pool_id AND grant_id = g.grant_id AND NOT (entry_type = 'debt_settle' AND amount > 0)) l
          WHERE g.consumed <> l.consumed OR g.available <> l.effect OR (l.begun AND g.expired <> l.expired)",

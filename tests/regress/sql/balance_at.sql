@@ -47,6 +47,14 @@ SELECT balance FROM credit_pools.grant_credits(customer_id => 'acme', credit_typ
 SET credit_pools.test_clock = '2026-06-16 00:00+00';
 SELECT balance FROM credit_pools.void_grant(customer_id => 'acme', grant_id => grant_id('acme', 'void'), amount => 4);
 SELECT v.at, b.* FROM (VALUES ('2026-06-15 00:00+00'::timestamptz), ('2026-06-16 00:00+00'), ('2026-06-20 00:00+00'), ('2026-06-25 00:00+00')) v (at), LATERAL credit_pools.balance_at(customer_id => 'acme', credit_type_id => 'credits', at => v.at) b ORDER BY 1;
+-- What was known before a cancellation: that the credits last to the end of their period.
+SET credit_pools.test_clock = '2026-03-01 00:00+00';
+SELECT status FROM credit_pools.provision_subscription(customer_id => 'known', plan_id => 'basic', resource_id => 'ws', subscription_id => 'sub');
+SET credit_pools.test_clock = '2026-03-10 00:00+00';
+SELECT status FROM credit_pools.cancel_subscription(customer_id => 'known', subscription_id => 'sub', credits => 'expire');
+SET credit_pools.test_clock = '2026-06-16 00:00+00';
+SELECT v.at, v.known_at, b.balance, b.granted, b.expired FROM (VALUES ('2026-03-09 00:00+00'::timestamptz, '2026-06-01 00:00+00'::timestamptz), ('2026-03-15 00:00+00', '2026-03-05 00:00+00'), ('2026-03-15 00:00+00', '2026-03-10 00:00+00'), ('2026-04-15 00:00+00', '2026-03-10 00:00+00')) v (at, known_at),
+    LATERAL credit_pools.balance_at(customer_id => 'known', credit_type_id => 'credits', resource_id => 'ws', at => v.at, known_at => v.known_at) b ORDER BY 1, 2;
 -- It reads only, and knows its pools.
 BEGIN READ ONLY;
 SELECT balance FROM credit_pools.balance_at(customer_id => 'acme', credit_type_id => 'credits', resource_id => 'ws', at => '2027-01-01 00:00+00');
