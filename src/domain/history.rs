@@ -13,6 +13,8 @@ pub struct BookedRows {
     pub amount: Amount,
     /// Of the first of them.
     pub effective_at: Instant,
+    /// The grant's end before the first of them changed it.
+    pub end_before: Option<Instant>,
 }
 
 impl Wallet {
@@ -27,6 +29,7 @@ impl Wallet {
         self.grants.retain(|grant| grant.created_at <= known_at);
         for grant in &mut self.grants {
             let Some(rows) = later.get(&grant.id) else { continue };
+            grant.expires_at = rows.iter().find_map(|row| row.end_before).unwrap_or(grant.expires_at);
             if let Some(start) = rows.iter().find(|row| row.kind == EntryType::Grant) {
                 // By the clock at its own start; where its payment came late, at another instant.
                 grant.unpaid = start.effective_at != grant.effective_at;
@@ -114,6 +117,7 @@ mod tests {
             grant_id: entry.grant_id,
             amount: entry.amount,
             effective_at: entry.effective_at,
+            end_before: entry.changed_end.map(|(from, _)| from),
         };
         entries.iter().map(row).collect()
     }

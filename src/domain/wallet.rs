@@ -62,6 +62,8 @@ pub struct Entry {
     pub effective_at: Instant,
     /// What the rules say of why, where the call itself does not.
     pub reason: Option<&'static str>,
+    /// What changed of the grant, for an update: its old end and its new one.
+    pub changed_end: Option<(Instant, Instant)>,
 }
 
 /// The running sums of a pool. `granted` counts grants from when they begin to count.
@@ -294,10 +296,14 @@ impl Wallet {
         let index = self.index(grant_id)?;
         let Some(grant) = self.grants.get_mut(index) else { return Err(Refusal::UnknownGrant) };
         if grant.status.is_open() && grant.expires_at > at {
+            let changed_end = Some((grant.expires_at, at));
             grant.expires_at = at;
             grant.dirty = true;
             self.next_transition = self.next_transition.min(at);
             self.append(EntryType::Update, Amount::ZERO, Some(grant_id), now);
+            if let Some(entry) = self.entries.last_mut() {
+                entry.changed_end = changed_end;
+            }
         }
         Ok(())
     }
@@ -462,6 +468,7 @@ impl Wallet {
             grant_id,
             effective_at,
             reason: None,
+            changed_end: None,
         });
     }
 }

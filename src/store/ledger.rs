@@ -34,6 +34,8 @@ pub struct LedgerRow<'a> {
     pub note: &'a Note<'a>,
     /// The first row of a usage carries the usage.
     pub head: bool,
+    /// The call's metadata on its first row, what changed on an update.
+    pub metadata: Option<String>,
     pub hash: [u8; 32],
 }
 
@@ -46,6 +48,10 @@ pub fn sealed<'a>(
     actor: &str,
     recorded_at: Instant,
 ) -> LedgerRow<'a> {
+    let metadata = match entry.changed_end {
+        Some((from, to)) => Some(changed_end(from, to)),
+        None => note.metadata.filter(|_| head).map(str::to_owned),
+    };
     let usage = note.usage.as_ref();
     let value = usage.filter(|_| head).and_then(|u| u.value).map(|v| v.to_string());
     let (amount, balance_after) = (entry.amount.to_string(), entry.balance_after.to_string());
@@ -68,13 +74,18 @@ pub fn sealed<'a>(
             actor,
             reason: note.reason.or(entry.reason),
             dimensions: note.dimensions.filter(|_| head),
-            metadata: note.metadata.filter(|_| head),
+            metadata: metadata.as_deref(),
             effective_at: entry.effective_at.micros(),
             recorded_at: recorded_at.micros(),
         },
     );
     pool.last_hash = hash.to_vec();
-    LedgerRow { entry, note, head, hash }
+    LedgerRow { entry, note, head, metadata, hash }
+}
+
+/// As PostgreSQL prints it, since that is what is sealed.
+fn changed_end(from: Instant, to: Instant) -> String {
+    format!("{{\"expires_at\": {{\"to\": \"{to}\", \"from\": \"{from}\"}}}}")
 }
 
 macro_rules! insert_entry {
@@ -126,7 +137,7 @@ fn entry_args<'a>(
         Arg::Text(actor),
         Arg::MaybeText(row.note.reason.or(row.entry.reason)),
         Arg::Json(row.note.dimensions.filter(|_| row.head)),
-        Arg::Json(row.note.metadata.filter(|_| row.head)),
+        Arg::Json(row.metadata.as_deref()),
         Arg::Time(row.entry.effective_at),
         Arg::Time(recorded_at),
         Arg::Bytes(Some(&row.hash)),
@@ -280,13 +291,19 @@ fn read_sum(row: &Row) -> BookedRows {
         grant_id: row.int(2),
         amount: row.amount(3).unwrap_or_default(),
         effective_at: row.time(4).unwrap_or(Instant::NEG_INFINITY),
+        end_before: row.text(5).and_then(|text| match text.as_str() {
+            "infinity" => Some(Instant::INFINITY),
+            text => Instant::parse(text).ok(),
+        }),
     }
 }
 
 /// The rows behind `after`, added up by kind and grant.
 pub fn sums_after(customer_id: &str, pool_id: i64, after: i64) -> Vec<BookedRows> {
     static SUMS: Statement = Statement::read(
-        "SELECT entry_type, grant_id, sum(amount), min(effective_at) FROM credit_pools.ledger_entry
+        "SELECT entry_type, grant_id, sum(amount), min(effective_at),
+                (array_agg(metadata #>> '{expires_at,from}' ORDER BY seq) FILTER (WHERE entry_type = 'update'))[1]
+         FROM credit_pools.ledger_entry
          WHERE customer_id = $1 AND pool_id = $2 AND seq > $3
          GROUP BY entry_type, grant_id",
     );
@@ -297,7 +314,7 @@ pub fn sums_after(customer_id: &str, pool_id: i64, after: i64) -> Vec<BookedRows
 /// and subscriptions with a start in the past. What the clock did late is none of them.
 pub fn said_late(customer_id: &str, pool_id: i64, after: i64, last: i64, at: Instant) -> Vec<BookedRows> {
     static SUMS: Statement = Statement::read(
-        "SELECT e.entry_type, e.grant_id, sum(e.amount), min(e.effective_at)
+        "SELECT e.entry_type, e.grant_id, sum(e.amount), min(e.effective_at), NULL::text
          FROM credit_pools.ledger_entry e
          LEFT JOIN credit_pools.pool_grant g ON g.customer_id = e.customer_id AND g.grant_id = e.grant_id
          LEFT JOIN credit_pools.schedule c ON c.customer_id = g.customer_id AND c.schedule_id = g.schedule_id

@@ -21,6 +21,8 @@ pub struct Key {
 pub struct Loaded {
     pub schedules: Vec<Schedule>,
     pub keys: HashMap<i64, Key>,
+    /// When their subscription was cancelled.
+    cancelled: HashMap<i64, Instant>,
 }
 
 /// One row per version of each schedule's entry, oldest first.
@@ -29,7 +31,7 @@ macro_rules! schedules_of_pool {
         concat!(
             "SELECT c.schedule_id, c.subscription_id, c.plan_id, c.next_at, c.granted, c.overdraft_limit, c.stopped_at IS NULL,
                     s.starts_at, s.ends_at, s.end_credits = 'expire', s.time_zone, s.quantities::text,
-                    s.amount_overrides::text, t.scale, t.archived_at, c.period_start, c.period_from, e.effective_at, ",
+                    s.amount_overrides::text, t.scale, t.archived_at, c.period_start, c.period_from, s.cancelled_at, e.effective_at, ",
             plan_entry_columns!(),
             " FROM credit_pools.schedule c
               JOIN credit_pools.subscription s
@@ -43,7 +45,7 @@ macro_rules! schedules_of_pool {
         )
     };
 }
-const ENTRY_COLUMNS_FROM: i32 = 18;
+const ENTRY_COLUMNS_FROM: i32 = 19;
 
 /// The running schedules of a pool, in the order of their entries.
 pub fn running(customer_id: &str, pool_id: i64) -> Loaded {
@@ -67,19 +69,23 @@ pub fn read_running(customer_id: &str, pool_id: i64) -> Vec<Schedule> {
 pub fn read_as_of(customer_id: &str, pool_id: i64, at: Instant, looked_at: Instant) -> Vec<Schedule> {
     static FIND: Statement =
         Statement::read(schedules_of_pool!("c.running_since <= $3 AND (c.stopped_at IS NULL OR c.stopped_at > $3)"));
-    let mut found = gather(FIND.rows(&[Arg::Text(customer_id), Arg::Int(pool_id), Arg::Time(at)], read)).schedules;
-    for schedule in &mut found {
+    let mut found = gather(FIND.rows(&[Arg::Text(customer_id), Arg::Int(pool_id), Arg::Time(at)], read));
+    for schedule in &mut found.schedules {
         schedule.rewind(looked_at);
+        if found.cancelled.get(&schedule.id).is_some_and(|cancelled_at| *cancelled_at > at) {
+            // Nobody knew then.
+            (schedule.ends_at, schedule.cut_at_end) = (Instant::INFINITY, false);
+        }
     }
-    found
+    found.schedules
 }
 
-fn read(row: &Row) -> (Schedule, Key) {
+fn read(row: &Row) -> (Schedule, Key, Option<Instant>) {
     let entry = PlanEntry::read(row, ENTRY_COLUMNS_FROM);
     let scale = row.small_int(14).and_then(|scale| u32::try_from(scale).ok()).unwrap_or_default();
     let amounts = Amounts::read(row.text(13).as_deref(), row.text(12).as_deref());
     let terms = EntryTerms {
-        effective_at: row.time(18).unwrap_or(Instant::NEG_INFINITY),
+        effective_at: row.time(19).unwrap_or(Instant::NEG_INFINITY),
         amount: amounts.of(&entry, scale).unwrap_or_default(),
         category: Category::parse(&entry.category).unwrap_or(Category::Recurring),
         priority: entry.priority,
@@ -114,17 +120,18 @@ fn read(row: &Row) -> (Schedule, Key) {
         plan_id: row.text(3).unwrap_or_default(),
         entry_id: entry.entry_id,
     };
-    (schedule, key)
+    (schedule, key, row.time(18))
 }
 
 /// One schedule of the rows of its versions.
-fn gather(rows: Vec<(Schedule, Key)>) -> Loaded {
+fn gather(rows: Vec<(Schedule, Key, Option<Instant>)>) -> Loaded {
     let mut loaded = Loaded::default();
-    for (schedule, key) in rows {
+    for (schedule, key, cancelled_at) in rows {
         match loaded.schedules.last_mut() {
             Some(last) if last.id == schedule.id => last.terms.extend(schedule.terms),
             _ => {
                 loaded.keys.insert(schedule.id, key);
+                loaded.cancelled.extend(cancelled_at.map(|at| (schedule.id, at)));
                 loaded.schedules.push(schedule);
             }
         }

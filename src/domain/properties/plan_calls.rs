@@ -156,7 +156,7 @@ fn picked(op: &Op, open: &[i64], unknown: i64) -> i64 {
 pub fn pools_of(call: &Call, subscribed_in: usize) -> Vec<usize> {
     match call {
         Call::Pool { other, .. } => vec![if *other { 1 - subscribed_in } else { subscribed_in }],
-        Call::Transfer { .. } => vec![0, 1],
+        Call::Transfer { .. } | Call::Cancel { .. } => vec![0, 1],
         _ => vec![subscribed_in],
     }
 }
@@ -200,7 +200,7 @@ impl PlanModel {
             }
             Call::Seats(seats) => self.set_seats(*seats),
             Call::Cancel { ends_in, expire } => self.cancel(self.now + ends_in, *expire),
-            Call::Transfer { moving } => self.transfer(*moving),
+            Call::Transfer { moving } => self.transfer(*moving)?,
         }
         Ok(Outcome::Done)
     }
@@ -333,7 +333,7 @@ impl World {
             }
             Call::Seats(seats) => self.set_seats(*seats, now),
             Call::Cancel { ends_in, expire } => self.cancel(now + ends_in, *expire, now),
-            Call::Transfer { moving } => self.transfer(*moving, now),
+            Call::Transfer { moving } => self.transfer(*moving, now)?,
         }
         Ok(Outcome::Done)
     }
@@ -432,18 +432,18 @@ impl World {
         let subscription = self.subscription.as_mut().unwrap();
         (subscription.ends, subscription.cut) = (at, expire);
         self.load_keeping_grants(pool, now);
-        if expire {
-            for grant in self.recurring(pool) {
+        for pool in 0..2 {
+            for grant in self.recurring(pool).iter().filter(|_| expire) {
                 self.wallets[pool].end_earlier(grant.id, tick(at), tick(now)).unwrap();
             }
+            self.advance(pool, now);
         }
-        self.advance(pool, now);
     }
 
-    fn transfer(&mut self, moving: bool, now: i64) {
+    fn transfer(&mut self, moving: bool, now: i64) -> Result<(), Refusal> {
         let from = self.subscribed_in();
         for grant in self.recurring(from).iter().filter(|grant| moving && grant.available().is_positive()) {
-            let moved = self.wallets[from].transfer_out(grant.id, grant.available(), self.next_id, tick(now)).unwrap();
+            let moved = self.wallets[from].transfer_out(grant.id, grant.available(), self.next_id, tick(now))?;
             self.next_id += 1;
             let to = &mut self.wallets[1 - from];
             to.transfer_in(moved, tick(now)).unwrap();
@@ -457,6 +457,7 @@ impl World {
         let plan = subscription.plan;
         self.load_keeping_grants(1 - from, now);
         self.go_on_with(plan, now);
+        Ok(())
     }
 }
 

@@ -2,7 +2,7 @@
 //! division, and what an entry has granted is remembered in words.
 
 use super::model::{Lot, Model, Origin};
-use crate::{Category, EntryType, Status};
+use crate::{Category, EntryType, Refusal, Status};
 
 pub const FOREVER: i64 = i64::MAX;
 /// Entries of each plan, numbered on through all plans.
@@ -337,17 +337,18 @@ impl PlanModel {
     }
 
     /// "credits 'expire': the subscription's recurring grants get expires_at = min(own, at), with an `update` row of
-    /// amount 0, and expire at `at`; renewals until then are cut to `at`, too."
+    /// amount 0, and expire at `at`; renewals until then are cut to `at`, too." Those that a transfer left behind, too.
     pub fn cancel(&mut self, at: i64, expire: bool) {
         let subscription = self.subscription.as_mut().unwrap();
         (subscription.ends, subscription.cut) = (at, expire);
-        let pool = &mut self.pools[subscription.pool];
-        for index in pool.in_order() {
-            let lot = &mut pool.lots[index];
-            if expire && lot.origin.is_some() && lot.ends.is_none_or(|ends| ends > at) {
-                lot.ends = Some(at);
-                let id = lot.id;
-                pool.record(EntryType::Update, Some(id), self.now);
+        for pool in &mut self.pools {
+            for index in pool.in_order() {
+                let lot = &mut pool.lots[index];
+                if expire && lot.origin.is_some() && lot.ends.is_none_or(|ends| ends > at) {
+                    lot.ends = Some(at);
+                    let id = lot.id;
+                    pool.record(EntryType::Update, Some(id), self.now);
+                }
             }
         }
         if at == self.now {
@@ -356,13 +357,17 @@ impl PlanModel {
     }
 
     /// "'move': the unheld rest of the subscription's recurring grants goes over. 'keep': they stay where they are."
-    pub fn transfer(&mut self, moving: bool) {
+    /// "`frozen` refuses transfers out" (section 10), the whole call where there is something to move.
+    pub fn transfer(&mut self, moving: bool) -> Result<(), Refusal> {
         let from = self.subscription.as_ref().unwrap().pool;
         for index in self.pools[from].in_order() {
             let lot = &mut self.pools[from].lots[index];
             let amount = lot.free();
             if !moving || lot.origin.is_none() || amount == 0 {
                 continue;
+            }
+            if self.pools[from].frozen {
+                return Err(Refusal::Frozen);
             }
             lot.voided += amount;
             let mut moved = Lot { amount, consumed: 0, held: 0, expired: 0, voided: 0, made: self.now, ..lot.clone() };
@@ -383,6 +388,7 @@ impl PlanModel {
         let subscription = self.subscription.as_mut().unwrap();
         subscription.pool = 1 - from;
         self.pools[1 - from].overdraft = self.offer.plans[subscription.plan].overdraft;
+        Ok(())
     }
 
     /// The next tick at which something happens in a pool unless a call changes it.

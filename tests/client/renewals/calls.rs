@@ -118,7 +118,7 @@ fn category(random: &mut StdRng) -> &'static str {
 }
 
 fn terms(random: &mut StdRng, once: bool) -> Terms {
-    let every = pick(random, &[HOUR, 5 * HOUR, 12 * HOUR, DAY, DAY, 2 * DAY, 7 * DAY]);
+    let every = pick(random, &[HOUR, 5 * HOUR, 5 * HOUR, 12 * HOUR, 12 * HOUR, DAY, DAY, 2 * DAY, 7 * DAY]);
     let lasts = match random.random_range(0..6) {
         0 => Some(every / 2),
         1 => Some(every + every / 2),
@@ -167,7 +167,7 @@ fn step(random: &mut StdRng, plans: &[Plan]) -> Step {
         0..=11 => Step::Wait(match random.random_range(0..3) {
             0 => 10,
             1 => 10 * random.random_range(1..60),
-            _ => 10 * random.random_range(60..1500),
+            _ => 10 * random.random_range(60..600),
         }),
         12..=24 => Step::WaitForEvent { nth: random.random_range(0..5), beside: pick(random, &[0, 0, 0, 10, -10]) },
         25..=27 => {

@@ -2,7 +2,7 @@
 
 use crate::calls::{Case, Step};
 use crate::world::{Amount, Answer, Entry, Lot, Minute, NEVER, Pool, SCOPES, Subscription, Terms, World};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use support::{Row, Session, decimal, units};
 
 /// Minute 0 is the beginning of 2026.
@@ -37,8 +37,12 @@ fn instant(minute: Minute) -> String {
     format!("to_timestamp({})", EPOCH + 60 * minute)
 }
 
+fn minutes(column: &str) -> String {
+    format!("((extract(epoch FROM {column}) - {EPOCH}) / 60)::bigint")
+}
+
 fn minute(column: &str) -> String {
-    format!("((extract(epoch FROM {column}) - {EPOCH}) / 60)::bigint AS {column}")
+    format!("{} AS {column}", minutes(column))
 }
 
 fn literal(id: Option<&str>) -> String {
@@ -352,9 +356,11 @@ impl<'a> Game<'a> {
         }
         let row = &rows[rows.len() - 1 - nth % rows.len()];
         let lots = &self.world.pools[scope].lots;
-        let Some(place) = lots.iter().position(|lot| self.is_row(scope, lot, row)) else {
-            differs!("no such grant in the model: {row:?}");
+        let same = |lot: &Lot| {
+            let period = row.opt("period_start").and_then(|at| at.parse().ok());
+            lot.period.is_none_or(|own| Some(own) == period) && self.key(scope, lot) == key_of(row)
         };
+        let Some(place) = lots.iter().position(same) else { differs!("no such grant in the model: {row:?}") };
         let expected = self.world.void(scope, place, amount);
         let amount = amount.map_or(String::new(), |amount| format!(", amount => {}", decimal(amount, 2)));
         let call = format!("void_grant(customer_id => 'c-{}', grant_id => {}{amount})", self.run, row.get("grant_id"));
@@ -366,35 +372,35 @@ impl<'a> Game<'a> {
 
     fn grants_query(&self) -> String {
         format!(
-            "SELECT 'grant' AS what, resource_id, grant_id, source, subscription_id, plan_id, entry_id, category, priority,
-                    amount, remaining, available, consumed, expired, voided, status, {}, {}, {}
+            "SELECT 'grant' AS what, resource_id, grant_id, available, {}, status,
+                    concat_ws(' ', coalesce(resource_id, '-'), source, coalesce(subscription_id, '-'), coalesce(plan_id, '-'),
+                              coalesce(entry_id, '-'), category, priority, {}, coalesce({}::text, '-'), amount, remaining,
+                              available, consumed, expired, voided) AS key
              FROM credit_pools.grants WHERE customer_id = 'c-{}'",
-            minute("effective_at"),
-            minute("expires_at"),
             minute("period_start"),
+            minutes("effective_at"),
+            minutes("expires_at"),
             self.run
         )
     }
 
-    fn is_row(&self, scope: usize, lot: &Lot, row: &Row) -> bool {
-        let origin = lot
-            .origin
-            .map(|(number, plan, entry)| (format!("s{number}"), format!("p{plan}-{}", self.run), format!("e{entry}")));
-        let (subscription, plan, entry) = origin
-            .map_or((None, None, None), |(subscription, plan, entry)| (Some(subscription), Some(plan), Some(entry)));
+    /// A grant of the model as its row has to read, the boundary aside.
+    fn key(&self, scope: usize, lot: &Lot) -> String {
+        let origin = lot.origin.map_or("- - -".to_owned(), |(number, plan, entry)| {
+            format!("s{number} p{plan}-{} e{entry}", self.run)
+        });
+        let end = if lot.end == NEVER { "-".to_owned() } else { lot.end.to_string() };
         let figures = [lot.amount, lot.rest(), lot.available(), lot.consumed, lot.expired, lot.voided];
-        let names = ["amount", "remaining", "available", "consumed", "expired", "voided"];
-        row.opt("resource_id") == SCOPES[scope]
-            && row.get("source") == lot.source
-            && row.opt("subscription_id") == subscription.as_deref()
-            && row.opt("plan_id") == plan.as_deref()
-            && row.opt("entry_id") == entry.as_deref()
-            && row.get("category") == lot.category
-            && row.int("priority") == lot.priority
-            && row.int("effective_at") == lot.start
-            && row.opt("expires_at").map_or(NEVER, |at| at.parse().unwrap_or(0)) == lot.end
-            && lot.period.is_none_or(|period| row.opt("period_start") == Some(period.to_string().as_str()))
-            && names.iter().zip(figures).all(|(name, figure)| units(row.get(name), 2) == figure)
+        let figures: Vec<String> = figures.iter().map(|figure| decimal(*figure, 2)).collect();
+        format!(
+            "{} {} {origin} {} {} {} {end} {}",
+            SCOPES[scope].unwrap_or("-"),
+            lot.source,
+            lot.category,
+            lot.priority,
+            lot.start,
+            figures.join(" ")
+        )
     }
 
     /// The views are right to the instant, whether or not maintenance has run.
@@ -462,30 +468,34 @@ impl<'a> Game<'a> {
 
     /// Every grant that anything was, or can still be, done with. Those of missed periods that came to nothing may be
     /// there or not, but no others.
-    fn compare_grants(&self, mut found: Vec<&Row>) -> Result<(), String> {
-        let mut lots: Vec<(usize, &Lot)> = Vec::new();
-        for (scope, pool) in self.world.pools.iter().enumerate() {
-            lots.extend(pool.lots.iter().map(|lot| (scope, lot)));
+    fn compare_grants(&self, rows: Vec<&Row>) -> Result<(), String> {
+        let mut found: HashMap<String, Vec<&Row>> = HashMap::new();
+        for row in rows {
+            found.entry(key_of(row)).or_default().push(row);
         }
+        let lots = |with_period: bool| {
+            let pools = self.world.pools.iter().enumerate();
+            pools
+                .flat_map(|(scope, pool)| pool.lots.iter().map(move |lot| (scope, lot)))
+                .filter(move |(_, lot)| lot.period.is_some() == with_period)
+        };
         // Those that say most of themselves first.
-        lots.sort_by_key(|(_, lot)| lot.period.is_none());
-        for (scope, lot) in lots {
-            let place = found.iter().position(|row| self.is_row(scope, lot, row));
-            match place {
-                Some(place) => {
-                    found.swap_remove(place);
-                }
-                None if lot.rest() == 0 && lot.consumed == 0 && lot.voided == 0 => {}
-                None => differs!(
-                    "minute {}, view grants: none is {lot:?} of scope {:?}; left are{}",
-                    self.world.now,
-                    SCOPES[scope],
-                    lines(&found)
-                ),
+        for (scope, lot) in lots(true).chain(lots(false)) {
+            let same = found.get_mut(&self.key(scope, lot));
+            let is_its = |row: &&Row| match lot.period {
+                Some(period) => row.opt("period_start").and_then(|at| at.parse().ok()) == Some(period),
+                None => true,
+            };
+            if let Some((same, place)) = same.and_then(|same| same.iter().position(is_its).map(|at| (same, at))) {
+                same.swap_remove(place);
+            } else if lot.rest() > 0 || lot.consumed > 0 || lot.voided > 0 {
+                let left = lines(found.values().flatten());
+                differs!("minute {}, view grants: none of {:?} is {lot:?}; left are{left}", self.world.now, SCOPES[scope]);
             }
         }
-        if !found.is_empty() {
-            differs!("minute {}, view grants: these should not be:{}", self.world.now, lines(&found));
+        let left = lines(found.values().flatten());
+        if !left.is_empty() {
+            differs!("minute {}, view grants: these should not be:{left}", self.world.now);
         }
         Ok(())
     }
@@ -665,8 +675,12 @@ fn wrong_sums(pool: &Pool, row: &Row) -> String {
         .join("; ")
 }
 
-fn lines(rows: &[&Row]) -> String {
-    rows.iter().map(|row| format!("\n   {row:?}")).collect()
+fn lines<'a>(rows: impl Iterator<Item = &'a &'a Row>) -> String {
+    rows.map(|row| format!("\n   {row:?}")).collect()
+}
+
+fn key_of(row: &Row) -> String {
+    row.get("key").to_owned()
 }
 
 /// The model's pool, a line for each grant.
