@@ -4,7 +4,7 @@ PG_CONFIG ?= pg_config
 export PG_CONFIG
 
 .PHONY: help setup demo shell build install test lint test-domain test-regress test-isolation test-client test-dump \
-	test-worker test-docs check-majors bench clean
+	test-worker test-docs check-majors bench bench-renewals clean
 
 help: ## this table
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,5 +42,7 @@ check-majors: ## compile for the other PostgreSQL majors that are here
 	@scripts/check-majors
 bench: ## usage against a plain UPDATE and INSERT (SECONDS=10 ROUNDS=3 CLIENTS=8 SYNC="off on")
 	@DURATION="$(SECONDS)" bench/run # SECONDS means something else to bash
+bench-renewals: ## renew very many pools at one instant (POOLS=1000000 SESSIONS=1 BATCH=1000)
+	@bench/renewals
 clean: ## remove what was built
 	@rm -rf target

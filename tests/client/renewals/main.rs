@@ -52,7 +52,6 @@ fn play_all(seeds: &[u64], steps: usize) -> BTreeMap<&'static str, usize> {
     let mut counts = BTreeMap::new();
     for (run, seed) in seeds.iter().enumerate() {
         let case = calls::draw(&mut StdRng::seed_from_u64(*seed), steps);
-        eprintln!("CT {run} {:?}", Instant::now());
         match Game::new(&mut sessions, format!("r{run}"), &case).play(&case) {
             Ok(more) => more.iter().for_each(|(what, count)| *counts.entry(*what).or_insert(0) += count),
             Err(difference) => {
