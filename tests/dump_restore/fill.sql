@@ -35,3 +35,18 @@ SELECT * FROM credit_pools.report_usage(customer_id => 'acme', resource_id => 'c
 SELECT * FROM credit_pools.consume_credits(customer_id => 'acme', resource_id => 'docs', credit_type_id => 'images', amount => 3);
 SELECT * FROM credit_pools.grant_credits(customer_id => 'umlaut-ä"''\', credit_type_id => 'ai-tokens', amount => 5) \gset
 SELECT * FROM credit_pools.void_grant(customer_id => 'umlaut-ä"''\', grant_id => :grant_id, reason => 'by mistake');
+-- Plans through time: one that carries over, moved and resized, with a change announced; one that is over; a schedule that renews before the dump.
+SELECT * FROM credit_pools.define_feature(feature_id => 'seat');
+SELECT * FROM credit_pools.define_plan(plan_id => 'weekly');
+SELECT * FROM credit_pools.define_plan_credits(plan_id => 'weekly', credit_type_id => 'images', amount => 10, cadence => '7 days', rollover_max => 6,
+    rollover_periods => 2, quantity_feature_id => 'seat');
+SELECT * FROM credit_pools.provision_subscription(customer_id => 'timely', plan_id => 'weekly', resource_id => 'one', subscription_id => 'sub-one',
+    starts_at => '2026-03-01 00:00+00', quantities => '{"seat": 2}');
+SELECT * FROM credit_pools.set_quantity(customer_id => 'timely', subscription_id => 'sub-one', feature_id => 'seat', quantity => 3);
+SELECT * FROM credit_pools.define_plan_credits(plan_id => 'weekly', credit_type_id => 'images', amount => 20, cadence => '7 days', rollover_max => 6,
+    rollover_periods => 2, quantity_feature_id => 'seat');
+SELECT * FROM credit_pools.transfer_subscription(customer_id => 'timely', subscription_id => 'sub-one', to_resource_id => 'two');
+SELECT * FROM credit_pools.provision_subscription(customer_id => 'timely', plan_id => 'team', resource_id => 'gone', subscription_id => 'sub-gone');
+SELECT * FROM credit_pools.cancel_subscription(customer_id => 'timely', subscription_id => 'sub-gone', credits => 'expire');
+SELECT * FROM credit_pools.provision_subscription(customer_id => 'timely', plan_id => 'team', subscription_id => 'sub-ends');
+SELECT * FROM credit_pools.cancel_subscription(customer_id => 'timely', subscription_id => 'sub-ends', at => '2026-05-20 00:00+00', credits => 'expire');
