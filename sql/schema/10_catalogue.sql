@@ -62,7 +62,9 @@ CREATE TABLE credit_pools.rate (
     plan_id text COLLATE "C" NOT NULL,
     effective_at timestamptz NOT NULL,
     credit_type_id text COLLATE "C" NOT NULL REFERENCES credit_pools.credit_type,
-    credits_per_unit numeric NOT NULL CHECK (credits_per_unit >= 0),
+    credits_per_unit numeric CHECK (credits_per_unit >= 0),
+    formula text,
     created_at timestamptz NOT NULL,
-    PRIMARY KEY (feature_id, plan_id, effective_at)
+    PRIMARY KEY (feature_id, plan_id, effective_at),
+    CHECK ((credits_per_unit IS NULL) <> (formula IS NULL))
 );

@@ -6,7 +6,7 @@ COMMENT ON FUNCTION credit_pools.archive_credit_type IS 'No new grants of the ty
 COMMENT ON FUNCTION credit_pools.define_feature IS 'Makes or changes a feature. NULL keeps a value.';
 COMMENT ON FUNCTION credit_pools.define_plan IS 'Makes or changes a plan. NULL keeps a value.';
 COMMENT ON FUNCTION credit_pools.define_plan_credits IS 'What a plan grants of a credit type per cadence (NULL = once). Replaces the entry. Grants that were made stay. Errors 22023, PC002.';
-COMMENT ON FUNCTION credit_pools.define_rate IS 'A version of a feature''s price in credits per unit; plan_id NULL = for every plan. Without effective_at the first version counts always, later ones from now. Errors 22023, PC002; formula: 0A000 in this version.';
+COMMENT ON FUNCTION credit_pools.define_rate IS 'A version of a feature''s price: credits_per_unit, or a formula over value and the usage''s numeric dimensions (docs/rates.md has the grammar); plan_id NULL = for every plan. Without effective_at the first version counts always, later ones from now. Errors 22023, PC002.';
 COMMENT ON FUNCTION credit_pools.apply_catalog IS 'The whole catalogue from one document with arrays credit_types, features, plans, plan_credits, rates, whose objects have the arguments of the define functions. Unknown keys: 22023.';
 
 COMMENT ON FUNCTION credit_pools.provision_subscription IS 'Subscribes a scope (resource_id NULL = the global one) to a plan: makes customer, resource and pools, grants the current period''s credits. Another plan on the scope changes its plan. Locks the scope, then its pools by id. Errors PC002, PC004, PC005, 22023.';

@@ -7,10 +7,12 @@
 mod amount;
 mod calendar;
 mod due;
+mod formula;
 mod grant;
 mod history;
 mod ids;
 mod money;
+mod price;
 mod recharge;
 mod schedule;
 mod seal;
@@ -18,10 +20,12 @@ mod wallet;
 
 pub use amount::{Amount, AmountError, Limit, MAX_INTEGER_DIGITS, MAX_SCALE};
 pub use calendar::{CalendarError, Instant, Span, Zone};
+pub use formula::{EvalError, Formula, FormulaError, FormulaErrorKind, MAX_FORMULA_CHARS, MAX_FORMULA_DEPTH};
 pub use grant::{Category, Grant, Source, Status};
 pub use history::BookedRows;
 pub use ids::{IdError, MAX_ID_CHARS, check_id};
 pub use money::{currency_is_well_formed, minor_digits};
+pub use price::Price;
 pub use recharge::{Attempt, Decision, PolicyRules, PoolView, Size, SkipReason, Spending};
 pub use schedule::{Cadence, EntryTerms, Period, Rollover, Schedule};
 pub use seal::{SealedRow, fingerprint, seal};

@@ -7,6 +7,7 @@
 
 mod amount;
 mod calendar;
+mod formula;
 mod model;
 mod operations;
 mod plan_calls;

@@ -1,10 +1,12 @@
 //! The catalogue's upserts: of credit types, features and plans a value that is left out keeps what is there,
 //! a plan's credits and a rate are what the call says.
 
-use credit_pools_domain::{Amount, Category, Instant, Limit, MAX_SCALE, Zone};
+use std::rc::Rc;
+
+use credit_pools_domain::{Amount, Category, Formula, Instant, Limit, MAX_SCALE, Price, Zone};
 
 use crate::clock;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::store::catalogue::{self, CreditTypeValues, PlanEntry, RateVersion};
 
 const HOUR: i64 = 3_600_000_000;
@@ -106,13 +108,14 @@ pub fn define_rate(
     formula: Option<&str>,
     effective_at: Option<Instant>,
 ) -> Result<bool> {
-    if formula.is_some() {
-        return Err(
-            Error::new(Kind::NotSupported, "rates by formula are not part of this version").with("argument", "formula")
-        );
-    }
-    let credits_per_unit =
-        credits_per_unit.ok_or_else(|| Error::argument("credits_per_unit", "credits_per_unit is required"))?;
+    let price = match (credits_per_unit, formula) {
+        (Some(each), None) => Price::PerUnit(each),
+        (None, Some(text)) => Price::Formula(Rc::new(parse_formula("formula", text)?)),
+        (None, None) => return Err(Error::argument("credits_per_unit", "credits_per_unit or formula is required")),
+        (Some(_), Some(_)) => {
+            return Err(Error::argument("formula", "either credits_per_unit or formula: a rate has one price"));
+        }
+    };
     if !catalogue::feature_exists(feature_id) {
         return Err(Error::unknown("feature", feature_id));
     }
@@ -125,7 +128,7 @@ pub fn define_rate(
     let now = clock::now();
     let versions = catalogue::rate_versions(feature_id, plan_id);
     let from = effective_at.unwrap_or(if versions.is_empty() { Instant::NEG_INFINITY } else { now });
-    let rate = RateVersion { effective_at: from, credit_type_id: credit_type_id.to_owned(), credits_per_unit };
+    let rate = RateVersion { effective_at: from, credit_type_id: credit_type_id.to_owned(), price };
     // Without an instant the call says "this is the price", which may be so already; with one it names a
     // version, which is new unless it is there.
     let in_force = versions.iter().rev().find(|version| version.effective_at <= from);
@@ -138,6 +141,15 @@ pub fn define_rate(
     }
     catalogue::put_rate(feature_id, plan_id, &rate, now);
     Ok(true)
+}
+
+/// An error says where in the text it is.
+pub fn parse_formula(argument: &str, text: &str) -> Result<Formula> {
+    Formula::parse(text).map_err(|error| {
+        Error::argument(argument, format!("{argument}: {error}"))
+            .with("position", error.position)
+            .hint("Numbers, value, names of dimensions, + - * /, min, max, ceil, floor, round and if(condition, a, b).")
+    })
 }
 
 pub fn define_feature(

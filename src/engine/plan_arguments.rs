@@ -3,6 +3,7 @@
 use credit_pools_domain::{Amount, check_id};
 use serde_json::Value;
 
+use super::catalogue::parse_formula;
 use crate::error::{Error, Result};
 use crate::store::catalogue;
 
@@ -27,7 +28,7 @@ impl Overrides {
             let part = part.to_string();
             match key.as_str() {
                 "rates" => {
-                    numbers("overrides", &part, "feature")?;
+                    numbers("overrides", &part, "rate")?;
                     overrides.rates_text = Some(part);
                 }
                 "amounts" => {
@@ -45,7 +46,7 @@ impl Overrides {
     }
 }
 
-/// Checks an object of known ids and non-negative numbers.
+/// Checks an object of known ids and non-negative numbers; a rate may also be a formula.
 pub fn numbers(argument: &str, text: &str, kind: &str) -> Result<()> {
     let bad = |key: &str| {
         Error::argument(argument, format!("{argument}: the value of \"{key}\" is no number of 0 or more"))
@@ -57,9 +58,17 @@ pub fn numbers(argument: &str, text: &str, kind: &str) -> Result<()> {
     for (key, value) in pairs {
         let id = key.split('/').next().unwrap_or_default();
         let known = check_id(&key).is_ok()
-            && if kind == "feature" { catalogue::feature_exists(&key) } else { catalogue::credit_type(id).is_some() };
+            && if kind == "credit_type" {
+                catalogue::credit_type(id).is_some()
+            } else {
+                catalogue::feature_exists(&key)
+            };
         if !known {
-            return Err(Error::unknown(kind, key));
+            return Err(Error::unknown(if kind == "rate" { "feature" } else { kind }, key));
+        }
+        if let (Value::String(formula), "rate") = (&value, kind) {
+            parse_formula(argument, formula)?;
+            continue;
         }
         let Value::Number(number) = value else { return Err(bad(&key)) };
         let amount = Amount::parse(&number.to_string()).map_err(|_| bad(&key))?;

@@ -1,6 +1,7 @@
 //! Usage: by feature and rate, or by plain credits.
 
-use credit_pools_domain::{Amount, Drawn, Instant, Limit, OnInsufficient};
+use credit_pools_domain::{Amount, Drawn, EvalError, Instant, Limit, OnInsufficient};
+use serde_json::{Map, Value};
 
 use super::granting::check_scale;
 use super::opening::check_scope;
@@ -191,16 +192,13 @@ fn priced<'a>(request: &Request, feature_id: &'a str, value: Amount) -> Result<C
         return Err(no_subscription(request, pool.now));
     }
     let scale = cache::credit_type(&rate.credit_type_id).map_or(0, |t| t.scale);
-    let per_unit = rate.credits_per_unit;
-    let cost = value
-        .multiply_rounded(per_unit, scale)
-        .ok_or_else(|| Error::argument("value", "the cost of this value has too many digits"))?;
+    let cost = cost(request, &rate, value, scale)?;
     Ok(Charge {
         pool,
         cost,
         feature_id: Some(feature_id),
         value: Some(value),
-        rate: Some(per_unit),
+        rate: rate.price.per_unit(),
         starts_at: Some(scope.starts_at),
     })
 }
@@ -210,7 +208,7 @@ fn priced<'a>(request: &Request, feature_id: &'a str, value: Amount) -> Result<C
 fn price_and_lock(request: &Request, scope: &Scope, feature_id: &str, at: Instant) -> Option<(RateVersion, PoolRow)> {
     let mut rate = cache::rate_at(feature_id, &scope.plan_id, at)?;
     if let Some(own) = scope.rates.get(feature_id) {
-        rate.credits_per_unit = *own;
+        rate.price = own.clone();
     }
     let row = pools::lock_by_name(request.customer_id, request.resource_id, &rate.credit_type_id)?;
     Some((rate, row))
@@ -264,10 +262,46 @@ fn why_not(request: &Request, feature_id: &str, value: Amount, at: Instant) -> E
         .hint("Define one with define_rate.");
     };
     let scale = cache::credit_type(&rate.credit_type_id).map_or(0, |t| t.scale);
-    match value.multiply_rounded(rate.credits_per_unit, scale) {
-        Some(cost) => no_pool(request, &rate.credit_type_id, cost),
-        None => Error::argument("value", "the cost of this value has too many digits"),
+    match cost(request, &rate, value, scale) {
+        Ok(cost) => no_pool(request, &rate.credit_type_id, cost),
+        Err(error) => error,
     }
+}
+
+/// What a usage costs, by its value and the numbers among its dimensions.
+fn cost(request: &Request, rate: &RateVersion, value: Amount, scale: u32) -> Result<Amount> {
+    let mut dimensions: Option<Map<String, Value>> = None;
+    let cost = rate.price.cost(
+        value,
+        |name| {
+            // Read only where a formula asks.
+            let read = || request.dimensions.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+            match dimensions.get_or_insert_with(read).get(name) {
+                Some(Value::Number(number)) => Amount::parse(&number.to_string()).ok(),
+                _ => None,
+            }
+        },
+        scale,
+    );
+    cost.map_err(|error| {
+        let about = match &error {
+            EvalError::MissingDimension(_) => "dimensions",
+            EvalError::DivisionByZero(_) | EvalError::Negative(_) => "formula",
+            EvalError::Overflow => "value",
+        };
+        let refused = match rate.price.formula() {
+            None => Error::argument(about, "the cost of this value has too many digits"),
+            Some(formula) => {
+                Error::argument(about, format!("the rate's formula gives no cost: {error}")).with("formula", formula)
+            }
+        };
+        match error {
+            EvalError::MissingDimension(name) => refused.with("dimension", name),
+            EvalError::Negative(cost) => refused.with_number("cost", cost),
+            EvalError::DivisionByZero(position) => refused.with("position", position),
+            EvalError::Overflow => refused,
+        }
+    })
 }
 
 /// A pool that was never opened has nothing.

@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use credit_pools_domain::{Amount, Instant};
+use credit_pools_domain::{Instant, Price};
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
@@ -46,7 +46,7 @@ pub struct Scope {
     pub plan_id: String,
     pub starts_at: Instant,
     pub ends_at: Instant,
-    pub rates: HashMap<String, Amount>,
+    pub rates: HashMap<String, Price>,
 }
 
 /// To be called once when the library is loaded.

@@ -1,6 +1,8 @@
 //! Credit types, features, plans, plan entries and rates.
 
-use credit_pools_domain::{Amount, Instant, Limit, Span};
+use std::rc::Rc;
+
+use credit_pools_domain::{Amount, Formula, Instant, Limit, Price, Span};
 
 use super::spi::{Arg, Row, Statement};
 
@@ -222,19 +224,22 @@ pub fn rated_credit_types(plan_id: &str) -> Vec<String> {
 pub struct RateVersion {
     pub effective_at: Instant,
     pub credit_type_id: String,
-    pub credits_per_unit: Amount,
+    pub price: Price,
 }
 
 /// The versions of a rate, oldest first; `plan_id` "" for the rate of every plan.
 pub fn rate_versions(feature_id: &str, plan_id: &str) -> Vec<RateVersion> {
     static FIND: Statement = Statement::new(
-        "SELECT effective_at, credit_type_id, credits_per_unit FROM credit_pools.rate
+        "SELECT effective_at, credit_type_id, credits_per_unit, formula FROM credit_pools.rate
          WHERE feature_id = $1 AND plan_id = $2 ORDER BY effective_at",
     );
     FIND.rows(&[Arg::Text(feature_id), Arg::Text(plan_id)], |row| RateVersion {
         effective_at: row.time(1).unwrap_or(Instant::INFINITY),
         credit_type_id: row.text(2).unwrap_or_default(),
-        credits_per_unit: row.amount(3).unwrap_or_default(),
+        price: match (row.amount(3), row.text(4).and_then(|text| Formula::parse(&text).ok())) {
+            (None, Some(formula)) => Price::Formula(Rc::new(formula)),
+            (each, _) => Price::PerUnit(each.unwrap_or_default()),
+        },
     })
 }
 
@@ -242,17 +247,19 @@ pub fn rate_versions(feature_id: &str, plan_id: &str) -> Vec<RateVersion> {
 pub fn put_rate(feature_id: &str, plan_id: &str, rate: &RateVersion, now: Instant) {
     static PUT: Statement = Statement::new(
         "INSERT INTO credit_pools.rate
-             (feature_id, plan_id, effective_at, credit_type_id, credits_per_unit, created_at)
-         VALUES ($1, $2, $3, $4, $5, $6)
+             (feature_id, plan_id, effective_at, credit_type_id, credits_per_unit, formula, created_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7)
          ON CONFLICT (feature_id, plan_id, effective_at) DO UPDATE SET
-             credit_type_id = excluded.credit_type_id, credits_per_unit = excluded.credits_per_unit",
+             credit_type_id = excluded.credit_type_id, credits_per_unit = excluded.credits_per_unit,
+             formula = excluded.formula",
     );
     PUT.run(&[
         Arg::Text(feature_id),
         Arg::Text(plan_id),
         Arg::Time(rate.effective_at),
         Arg::Text(&rate.credit_type_id),
-        Arg::Number(rate.credits_per_unit),
+        Arg::MaybeNumber(rate.price.per_unit()),
+        Arg::MaybeText(rate.price.formula()),
         Arg::Time(now),
     ]);
 }

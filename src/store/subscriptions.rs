@@ -2,8 +2,10 @@
 
 use std::collections::HashMap;
 
-use credit_pools_domain::{Amount, Instant, Zone};
-use serde_json::Value;
+use std::rc::Rc;
+
+use credit_pools_domain::{Amount, Formula, Instant, Price, Zone};
+use serde_json::{Map, Value};
 
 use super::catalogue::PlanEntry;
 use super::spi::{Arg, Row, Statement};
@@ -30,8 +32,10 @@ pub struct Subscription {
 
 impl Subscription {
     /// The subscription's own rates by feature. They were checked when they were set.
-    pub fn rates(&self) -> HashMap<String, Amount> {
-        amounts(self.rate_overrides.as_deref()).collect()
+    pub fn rates(&self) -> HashMap<String, Price> {
+        let object =
+            self.rate_overrides.as_deref().and_then(|text| serde_json::from_str::<Map<String, Value>>(text).ok());
+        object.into_iter().flatten().filter_map(|(feature, value)| Some((feature, price(&value)?))).collect()
     }
 
     pub fn amounts(&self) -> Amounts {
@@ -82,9 +86,18 @@ impl Amounts {
     }
 }
 
+/// A price as `overrides` says it: credits per unit, or a formula.
+pub fn price(value: &Value) -> Option<Price> {
+    match value {
+        Value::Number(number) => Amount::parse(&number.to_string()).ok().map(Price::PerUnit),
+        Value::String(formula) => Formula::parse(formula).ok().map(|formula| Price::Formula(Rc::new(formula))),
+        _ => None,
+    }
+}
+
 /// An object of numbers, as the extension keeps it.
 pub fn amounts(json: Option<&str>) -> impl Iterator<Item = (String, Amount)> {
-    let object = json.and_then(|text| serde_json::from_str::<serde_json::Map<String, Value>>(text).ok());
+    let object = json.and_then(|text| serde_json::from_str::<Map<String, Value>>(text).ok());
     object.into_iter().flatten().filter_map(|(key, value)| Some((key, Amount::parse(&value.to_string()).ok()?)))
 }
 

@@ -228,11 +228,9 @@ impl<'a> Game<'a> {
             }
             Step::Cancel { nth, after, expire } => {
                 let Some(number) = nth_subscription(&self.world, *nth) else { return Ok(()) };
-                // Whether credits that a transfer left elsewhere end, too, is not laid down.
-                let expire = *expire && !self.world.subscriptions[number].left_credits;
-                let expected = self.world.cancel(number, after.map(|after| now + after), expire);
+                let expected = self.world.cancel(number, after.map(|after| now + after), *expire);
                 let at = after.map_or(String::new(), |after| format!(", at => {}", instant(now + after)));
-                let credits = if expire { "expire" } else { "keep" };
+                let credits = if *expire { "expire" } else { "keep" };
                 self.call(
                     expected,
                     &format!("cancel_subscription(customer_id => 'c-{run}', subscription_id => 's{number}'{at}, credits => '{credits}')"),
@@ -330,7 +328,8 @@ impl<'a> Game<'a> {
                 self.call(Ok(()), &format!("archive_credit_type(credit_type_id => 't-{run}')"))?;
                 self.move_to(now + 10)?;
             }
-            Step::Past { .. } if std::env::var_os("CT_SKIP").is_some() && self.trail.iter().any(|s| s.contains("transfer_sub")) => {}
+            Step::Past { .. }
+                if std::env::var_os("CT_SKIP").is_some() && self.trail.iter().any(|s| s.contains("transfer_sub")) => {}
             Step::Past { scope, nth, known_nth } => self.compare_past(*scope, *nth, *known_nth)?,
             Step::Ahead { scope, by, known_nth } => self.compare_ahead(*scope, *by, *known_nth)?,
             Step::Provision { .. }
@@ -386,9 +385,9 @@ impl<'a> Game<'a> {
 
     /// A grant of the model as its row has to read, the boundary aside.
     fn key(&self, scope: usize, lot: &Lot) -> String {
-        let origin = lot.origin.map_or("- - -".to_owned(), |(number, plan, entry)| {
-            format!("s{number} p{plan}-{} e{entry}", self.run)
-        });
+        let origin = lot
+            .origin
+            .map_or("- - -".to_owned(), |(number, plan, entry)| format!("s{number} p{plan}-{} e{entry}", self.run));
         let end = if lot.end == NEVER { "-".to_owned() } else { lot.end.to_string() };
         let figures = [lot.amount, lot.rest(), lot.available(), lot.consumed, lot.expired, lot.voided];
         let figures: Vec<String> = figures.iter().map(|figure| decimal(*figure, 2)).collect();
@@ -490,7 +489,11 @@ impl<'a> Game<'a> {
                 same.swap_remove(place);
             } else if lot.rest() > 0 || lot.consumed > 0 || lot.voided > 0 {
                 let left = lines(found.values().flatten());
-                differs!("minute {}, view grants: none of {:?} is {lot:?}; left are{left}", self.world.now, SCOPES[scope]);
+                differs!(
+                    "minute {}, view grants: none of {:?} is {lot:?}; left are{left}",
+                    self.world.now,
+                    SCOPES[scope]
+                );
             }
         }
         let left = lines(found.values().flatten());

@@ -174,8 +174,6 @@ pub struct Subscription {
     /// Its credits end with it.
     cut: bool,
     pub seats: i128,
-    /// A transfer left credits of it in another scope.
-    pub left_credits: bool,
     /// Of every entry that it was made with, also of plans that it left.
     given: BTreeMap<(usize, usize), Option<Given>>,
 }
@@ -435,7 +433,6 @@ impl World {
                 cancelled: false,
                 cut: false,
                 seats,
-                left_credits: false,
                 given: BTreeMap::new(),
             });
         }
@@ -501,10 +498,11 @@ impl World {
         subscription.cancelled = true;
         subscription.ends = at;
         subscription.cut = expire;
-        let scope = subscription.scope;
         if expire {
+            // Also what a transfer left elsewhere.
             let ours = |lot: &&mut Lot| lot.origin.is_some_and(|(owner, _, _)| owner == number);
-            for lot in self.pools[scope].lots.iter_mut().filter(ours).filter(|lot| lot.available() > 0) {
+            let lots = self.pools.iter_mut().flat_map(|pool| &mut pool.lots);
+            for lot in lots.filter(ours).filter(|lot| lot.available() > 0) {
                 lot.end = lot.end.min(at);
             }
         }
@@ -536,11 +534,7 @@ impl World {
             let lot = &mut self.pools[from].lots[place];
             let ours = lot.origin.is_some_and(|(owner, _, _)| owner == number);
             let part = lot.available();
-            if !ours || part == 0 {
-                continue;
-            }
-            if !moving {
-                self.subscriptions[number].left_credits = true;
+            if !moving || !ours || part == 0 {
                 continue;
             }
             lot.voided += part;
@@ -621,7 +615,7 @@ impl World {
         Ok(())
     }
 
-    /// Takes credits; for a feature it needs a subscription that has begun by the time of the usage.
+    /// Takes credits; for a feature it needs a subscription at the time of the usage.
     pub fn consume(
         &mut self,
         scope: usize,
@@ -630,7 +624,8 @@ impl World {
         cap: bool,
         at: Minute,
     ) -> Answer<(Amount, Amount)> {
-        if by_feature && self.current(scope).is_none_or(|number| self.subscriptions[number].anchor > at) {
+        let serves = |s: &Subscription| s.scope == scope && s.anchor <= at && at < s.ends;
+        if by_feature && !self.subscriptions.iter().any(serves) {
             return Err(vec!["PC003"]);
         }
         let taken = self.pools[scope].take(cost, cap)?;

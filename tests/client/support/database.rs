@@ -1,7 +1,7 @@
 use crate::Session;
 use postgres::{Config, NoTls};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -55,6 +55,18 @@ impl Database {
         connect(&self.name)
     }
 
+    /// A session, and where the messages of its warnings gather.
+    pub fn session_with_warnings(&self) -> (Session, Arc<Mutex<Vec<String>>>) {
+        let warnings = Arc::new(Mutex::new(Vec::new()));
+        let gathered = Arc::clone(&warnings);
+        let mut config = config(&self.name);
+        config.notice_callback(move |notice| {
+            gathered.lock().unwrap_or_else(|poison| poison.into_inner()).push(notice.message().to_owned());
+        });
+        let client = config.connect(NoTls).unwrap_or_else(|error| panic!("cannot connect: {error}"));
+        (Session::new(client), warnings)
+    }
+
     /// Makes a role without any attribute, named after the database; it is dropped with it.
     pub fn role(&self, suffix: &str) -> String {
         let role = format!("{}_{suffix}", self.name);
@@ -101,6 +113,10 @@ fn connect(database: &str) -> Session {
 }
 
 fn try_connect(database: &str) -> Result<Session, postgres::Error> {
+    config(database).connect(NoTls).map(Session::new)
+}
+
+fn config(database: &str) -> Config {
     let host = match std::env::var("PGHOST") {
         Ok(host) if !host.is_empty() => host,
         _ => panic!(
@@ -109,15 +125,15 @@ fn try_connect(database: &str) -> Result<Session, postgres::Error> {
         ),
     };
     let user = std::env::var("PGUSER").unwrap_or_else(|_| "postgres".to_owned());
+    let port = std::env::var("PGPORT").ok().filter(|port| !port.is_empty());
+    config_of(&host, port.map_or(5432, |port| port.parse().expect("PGPORT is a port number")), &user, database)
+}
+
+/// How to reach a database of any server. A host that begins with a slash is a socket folder.
+pub(crate) fn config_of(host: &str, port: u16, user: &str, database: &str) -> Config {
     let mut config = Config::new();
-    // A host that begins with a slash is a socket folder.
-    config.host(&host).user(&user).dbname(database);
-    if let Ok(port) = std::env::var("PGPORT")
-        && !port.is_empty()
-    {
-        config.port(port.parse().expect("PGPORT is a port number"));
-    }
+    config.host(host).port(port).user(user).dbname(database);
     // Nothing here takes long: a statement that does is a hang, and has to show as an error.
     config.options("-c statement_timeout=60s -c client_min_messages=warning -c TimeZone=UTC");
-    config.connect(NoTls).map(Session::new)
+    config
 }

@@ -2,12 +2,14 @@
 //! apart, a small catalogue, and the invariants that must hold after whatever a test did.
 
 mod catalogue;
+mod cluster;
 mod database;
 mod fault;
 mod invariants;
 mod session;
 
 pub use catalogue::{TYPE, seed_catalogue};
+pub use cluster::Cluster;
 pub use database::Database;
 pub use fault::Fault;
 pub use invariants::{broken_invariants, check_invariants, digest};

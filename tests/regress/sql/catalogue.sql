@@ -90,7 +90,7 @@ SELECT n, e.* FROM (VALUES
     (21, $$SELECT * FROM credit_pools.define_rate(feature_id => 'run', credit_type_id => 'credits', credits_per_unit => 'NaN')$$),
     (22, $$SELECT * FROM credit_pools.define_rate(feature_id => 'run', credit_type_id => 'credits', credits_per_unit => 'Infinity')$$),
     (23, $$SELECT * FROM credit_pools.define_rate(feature_id => 'run', credit_type_id => 'credits')$$),
-    (24, $$SELECT * FROM credit_pools.define_rate(feature_id => 'run', credit_type_id => 'credits', formula => 'value * 2')$$),
+    (24, $$SELECT * FROM credit_pools.define_rate(feature_id => 'run', credit_type_id => 'credits', credits_per_unit => 1, formula => 'value * 2')$$),
     (25, $$SELECT * FROM credit_pools.define_feature(feature_id => 'run', metadata => '[1]')$$)
   ) s (n, statement), LATERAL expect_error(statement) e ORDER BY n;
 
