@@ -66,7 +66,7 @@ COMMENT ON COLUMN credit_pools.grants.effective_at IS 'Counts from this instant 
 COMMENT ON COLUMN credit_pools.grants.expires_at IS 'Counts until just before this instant; NULL = for ever';
 COMMENT ON COLUMN credit_pools.grants.price IS 'What was paid for the whole grant, in price_currency';
 COMMENT ON COLUMN credit_pools.grants.price_currency IS 'ISO 4217 code';
-COMMENT ON COLUMN credit_pools.grants.source IS 'manual, recharge, plan (an entry''s credits for a period) or rollover (carried over)';
+COMMENT ON COLUMN credit_pools.grants.source IS 'manual, recharge, plan (an entry''s credits for a period), rollover (carried over) or transfer';
 COMMENT ON COLUMN credit_pools.grants.subscription_id IS 'The subscription, where a plan granted it';
 COMMENT ON COLUMN credit_pools.grants.recharge_id IS 'The recharge, where one granted it';
 COMMENT ON COLUMN credit_pools.grants.reason IS 'Why it was granted';

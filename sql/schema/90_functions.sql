@@ -17,6 +17,8 @@ COMMENT ON FUNCTION credit_pools.grant_credits IS 'Adds credits to exactly one p
 COMMENT ON FUNCTION credit_pools.confirm_grant_payment IS 'A grant made with payment_state pending counts from now on; twice = the same success. Errors PC002, PC005.';
 COMMENT ON FUNCTION credit_pools.report_usage IS 'Charges value x rate of a feature to exactly one pool, in this transaction: ROLLBACK is the refund. on_insufficient reject or cap. Locks that pool only. Errors PC001 to PC006, 22023.';
 COMMENT ON FUNCTION credit_pools.consume_credits IS 'Charges plain credits to exactly one pool; needs no subscription. Otherwise as report_usage. Errors PC001, PC002, PC004, PC005, 22023.';
+COMMENT ON FUNCTION credit_pools.update_grant IS 'Changes priority, expires_at (infinity = none), display_name or metadata of a grant; NULL leaves a value. One ledger row of 0, whose metadata has what changed, each as {from, to}; no change, no row. A grant that is over keeps priority and end (PC005). Errors PC002, PC004, PC005, 22023.';
+COMMENT ON FUNCTION credit_pools.transfer_credits IS 'Moves credits between two pools of a customer (resource_id NULL = the global one), in the order of consumption; the moved part keeps category, priority and expiry. Feature-limited credits do not move, nor does overdraft. Locks both pools by id. Errors PC001, PC002, PC004, PC005, 22023.';
 COMMENT ON FUNCTION credit_pools.void_grant IS 'Takes back what is neither consumed nor held of a grant, or an amount of it; nothing left = success. Errors PC002, PC004, 22023.';
 
 COMMENT ON FUNCTION credit_pools.open_pool IS 'Opens a pool without a subscription, and customer and resource with it; one that is there stays. Errors PC002, PC005, 22023.';

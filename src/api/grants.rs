@@ -7,6 +7,7 @@ use super::args::{self, Described, JsonText};
 use super::call;
 use crate::engine::granting::{self, Request};
 use crate::engine::replay::{self, Payload};
+use crate::engine::transferring;
 use crate::error::{Error, Result};
 use crate::store::{catalogue, spi};
 
@@ -209,6 +210,110 @@ fn void_grant(
         outcome.status,
         spi::numeric(outcome.balance),
         spi::numeric(outcome.voided),
+        is_duplicate,
+    ))
+}
+
+#[pg_extern(security_definer)]
+#[search_path(pg_catalog, pg_temp)]
+fn update_grant(
+    customer_id: default!(Option<&str>, "NULL"),
+    grant_id: default!(Option<i64>, "NULL"),
+    priority: default!(Option<i32>, "NULL"),
+    expires_at: default!(Option<TimestampWithTimeZone>, "NULL"),
+    display_name: default!(Option<&str>, "NULL"),
+    metadata: default!(Option<JsonText>, "NULL"),
+    idempotency_key: default!(Option<&str>, "NULL"),
+) -> TableIterator<
+    'static,
+    (
+        name!(grant_id, i64),
+        name!(pool_id, i64),
+        name!(amount, AnyNumeric),
+        name!(remaining, AnyNumeric),
+        name!(status, String),
+        name!(balance, AnyNumeric),
+        name!(is_duplicate, bool),
+    ),
+> {
+    let (outcome, is_duplicate) = call(|| {
+        let customer_id = args::id("customer_id", customer_id)?;
+        let idempotency_key = args::key(idempotency_key)?;
+        let payload = Payload::default()
+            .add(grant_id)
+            .add(priority)
+            .instant(expires_at)
+            .add(display_name)
+            .add(args::json(&metadata));
+        replay::once(customer_id, "update_grant", idempotency_key, &payload, || {
+            let update = granting::Update {
+                priority: args::priority(priority)?,
+                expires_at: args::instant(expires_at),
+                display_name: args::note("display_name", display_name)?,
+                metadata: args::object("metadata", &metadata)?,
+            };
+            granting::update(customer_id, args::required("grant_id", grant_id)?, &update, idempotency_key)
+        })
+    });
+    TableIterator::once((
+        outcome.grant_id,
+        outcome.pool_id,
+        spi::numeric(outcome.amount),
+        spi::numeric(outcome.remaining),
+        outcome.status,
+        spi::numeric(outcome.balance),
+        is_duplicate,
+    ))
+}
+
+#[pg_extern(security_definer)]
+#[search_path(pg_catalog, pg_temp)]
+fn transfer_credits(
+    customer_id: default!(Option<&str>, "NULL"),
+    credit_type_id: default!(Option<&str>, "NULL"),
+    amount: default!(Option<AnyNumeric>, "NULL"),
+    from_resource_id: default!(Option<&str>, "NULL"),
+    to_resource_id: default!(Option<&str>, "NULL"),
+    reason: default!(Option<&str>, "NULL"),
+    idempotency_key: default!(Option<&str>, "NULL"),
+) -> TableIterator<
+    'static,
+    (
+        name!(amount, AnyNumeric),
+        name!(from_pool_id, i64),
+        name!(from_balance, AnyNumeric),
+        name!(to_pool_id, i64),
+        name!(to_balance, AnyNumeric),
+        name!(is_duplicate, bool),
+    ),
+> {
+    let (outcome, is_duplicate) = call(|| {
+        let customer_id = args::id("customer_id", customer_id)?;
+        let idempotency_key = args::key(idempotency_key)?;
+        let payload = Payload::default()
+            .add(credit_type_id)
+            .number(&amount)
+            .add(from_resource_id)
+            .add(to_resource_id)
+            .add(reason);
+        replay::once(customer_id, "transfer_credits", idempotency_key, &payload, || {
+            transferring::transfer(&transferring::Request {
+                customer_id,
+                credit_type_id: args::id("credit_type_id", credit_type_id)?,
+                amount: args::positive("amount", &amount)?,
+                from_resource_id: args::optional_id("from_resource_id", from_resource_id)?.unwrap_or_default(),
+                to_resource_id: args::optional_id("to_resource_id", to_resource_id)?.unwrap_or_default(),
+                reason: args::note("reason", reason)?,
+                idempotency_key,
+            })
+        })
+    });
+    TableIterator::once((
+        spi::numeric(outcome.amount),
+        outcome.from_pool_id,
+        spi::numeric(outcome.from_balance),
+        outcome.to_pool_id,
+        spi::numeric(outcome.to_balance),
         is_duplicate,
     ))
 }

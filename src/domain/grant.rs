@@ -81,6 +81,8 @@ pub enum Source {
     Plan,
     /// What was carried over from a plan's grant.
     Rollover,
+    /// Moved here from another pool by a call.
+    Transfer,
 }
 
 impl Source {
@@ -90,6 +92,7 @@ impl Source {
             "recharge" => Source::Recharge,
             "plan" => Source::Plan,
             "rollover" => Source::Rollover,
+            "transfer" => Source::Transfer,
             _ => return None,
         })
     }
@@ -100,6 +103,7 @@ impl Source {
             Source::Recharge => "recharge",
             Source::Plan => "plan",
             Source::Rollover => "rollover",
+            Source::Transfer => "transfer",
         }
     }
 

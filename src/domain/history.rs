@@ -117,7 +117,7 @@ mod tests {
             grant_id: entry.grant_id,
             amount: entry.amount,
             effective_at: entry.effective_at,
-            end_before: entry.changed_end.map(|(from, _)| from),
+            end_before: entry.change.expires_at.map(|(from, _)| from),
         };
         entries.iter().map(row).collect()
     }

@@ -29,7 +29,7 @@ pub use price::Price;
 pub use recharge::{Attempt, Decision, PolicyRules, PoolView, Size, SkipReason, Spending};
 pub use schedule::{Cadence, EntryTerms, Period, Rollover, Schedule};
 pub use seal::{SealedRow, fingerprint, seal};
-pub use wallet::{Drawn, Entry, EntryType, Figures, OnInsufficient, Refusal, Wallet};
+pub use wallet::{Drawn, Entry, EntryType, Figures, GrantChange, OnInsufficient, Refusal, Wallet};
 
 #[cfg(test)]
 mod properties;

@@ -5,7 +5,7 @@
 //! - `balance + debt` = what the active grants still hold beyond their holds
 //! - where there is debt, no unlimited credit is left (it would have paid the debt)
 
-use crate::{Amount, Grant, Instant, Limit, Schedule, Status};
+use crate::{Amount, Grant, Instant, Limit, Schedule, Source, Status};
 
 /// The kinds of ledger entry that this version writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,8 +62,15 @@ pub struct Entry {
     pub effective_at: Instant,
     /// What the rules say of why, where the call itself does not.
     pub reason: Option<&'static str>,
-    /// What changed of the grant, for an update: its old end and its new one.
-    pub changed_end: Option<(Instant, Instant)>,
+    /// What an update changed.
+    pub change: GrantChange,
+}
+
+/// What changed of a grant: each from what it was to what it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct GrantChange {
+    pub priority: Option<(i16, i16)>,
+    pub expires_at: Option<(Instant, Instant)>,
 }
 
 /// The running sums of a pool. `granted` counts grants from when they begin to count.
@@ -293,19 +300,77 @@ impl Wallet {
 
     /// Makes a grant end earlier. A row of 0 says so; the end itself comes by the clock.
     pub fn end_earlier(&mut self, grant_id: i64, at: Instant, now: Instant) -> Result<(), Refusal> {
-        let index = self.index(grant_id)?;
-        let Some(grant) = self.grants.get_mut(index) else { return Err(Refusal::UnknownGrant) };
+        let grant = self.find(grant_id)?;
         if grant.status.is_open() && grant.expires_at > at {
-            let changed_end = Some((grant.expires_at, at));
-            grant.expires_at = at;
-            grant.dirty = true;
-            self.next_transition = self.next_transition.min(at);
-            self.append(EntryType::Update, Amount::ZERO, Some(grant_id), now);
-            if let Some(entry) = self.entries.last_mut() {
-                entry.changed_end = changed_end;
-            }
+            self.update(grant_id, None, Some(at), now)?;
         }
         Ok(())
+    }
+
+    /// Changes the priority or the end of a grant to which something can still happen. A row of 0 says what.
+    pub fn update(
+        &mut self,
+        grant_id: i64,
+        priority: Option<i16>,
+        expires_at: Option<Instant>,
+        now: Instant,
+    ) -> Result<(), Refusal> {
+        let index = self.index(grant_id)?;
+        let Some(grant) = self.grants.get_mut(index) else { return Err(Refusal::UnknownGrant) };
+        let change = GrantChange {
+            priority: priority.filter(|new| *new != grant.priority).map(|new| (grant.priority, new)),
+            expires_at: expires_at.filter(|new| *new != grant.expires_at).map(|new| (grant.expires_at, new)),
+        };
+        if change != GrantChange::default() {
+            if !grant.status.is_open() {
+                return Err(Refusal::GrantClosed { status: grant.status });
+            }
+            grant.priority = priority.unwrap_or(grant.priority);
+            grant.expires_at = expires_at.unwrap_or(grant.expires_at);
+            grant.dirty = true;
+            self.next_transition = self.next_transition.min(grant.next_transition());
+            // What is loaded may no longer be what usage draws first.
+            self.prefix_loaded = false;
+        }
+        self.append(EntryType::Update, Amount::ZERO, Some(grant_id), now);
+        if let Some(entry) = self.entries.last_mut() {
+            entry.change = change;
+        }
+        Ok(())
+    }
+
+    /// Takes `amount` of the unlimited grants for another pool, in the order of consumption. Only what is there:
+    /// nobody's overdraft goes to another pool.
+    pub fn transfer(
+        &mut self,
+        amount: Amount,
+        new_id: &mut dyn FnMut() -> i64,
+        now: Instant,
+    ) -> Result<Vec<Grant>, Refusal> {
+        if self.frozen {
+            return Err(Refusal::Frozen);
+        }
+        let balance = self.usable(None)?.checked_sub(self.figures.debt).ok_or(Refusal::Overflow)?;
+        if amount > balance {
+            let shortfall = amount.checked_sub(balance).ok_or(Refusal::Overflow)?;
+            let floor = Limit::Finite(Amount::ZERO);
+            return Err(Refusal::Insufficient { balance, required: amount, shortfall, floor });
+        }
+        self.check_prefix(amount, None)?;
+        let mut rest = amount;
+        let mut moved = Vec::new();
+        for index in 0..self.grants.len() {
+            let Some(grant) = self.grants.get(index) else { break };
+            let part = grant.available().min(rest);
+            if part.is_zero() || grant.is_restricted() {
+                continue;
+            }
+            let grant = self.transfer_out(grant.id, part, new_id(), now)?;
+            // In the other pool it is nobody's plan's any more.
+            moved.push(Grant { source: Source::Transfer, schedule_id: None, ..grant });
+            rest = rest.checked_sub(part).ok_or(Refusal::Overflow)?;
+        }
+        Ok(moved)
     }
 
     /// Takes `part` of an active grant out of the pool. Returns the grant that it is to be in another pool, which
@@ -468,7 +533,7 @@ impl Wallet {
             grant_id,
             effective_at,
             reason: None,
-            changed_end: None,
+            change: GrantChange::default(),
         });
     }
 }

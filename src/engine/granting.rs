@@ -2,6 +2,7 @@
 
 use credit_pools_domain::{Amount, Category, Grant, Instant};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
 
 use super::opening::{check_scope, granting_credit_type, open_or_lock};
 use super::pool::LockedPool;
@@ -135,6 +136,57 @@ pub fn void(
         pool.write(&Note { reason, idempotency_key, ..Note::default() });
     }
     Ok(Outcome { voided: taken, ..outcome(&pool, grant_id)? })
+}
+
+/// What `update` changes; `None` leaves a value.
+pub struct Update<'a> {
+    pub priority: Option<i16>,
+    pub expires_at: Option<Instant>,
+    pub display_name: Option<&'a str>,
+    pub metadata: Option<&'a str>,
+}
+
+/// Changes a grant. Its amount, category and start stay; a grant that is over keeps its priority and its end, too.
+pub fn update(customer_id: &str, grant_id: i64, update: &Update, idempotency_key: Option<&str>) -> Result<Outcome> {
+    let mut pool = lock_pool_of(customer_id, grant_id)?;
+    let now = pool.now;
+    let grant = pool.grant(grant_id)?;
+    if let Some(at) = update.expires_at
+        && at != grant.expires_at
+        && (at <= grant.effective_at || at <= now)
+    {
+        return Err(Error::argument("expires_at", "expires_at must be later than effective_at and than now")
+            .with("effective_at", grant.effective_at.to_string())
+            .with("expires_at", at.to_string())
+            .with("now", now.to_string()));
+    }
+    let same_priority = update.priority.is_none_or(|priority| priority == grant.priority);
+    let same_end = update.expires_at.is_none_or(|at| at == grant.expires_at);
+    let changes = text_changes(customer_id, grant_id, update);
+    if !(same_priority && same_end && changes.is_empty()) {
+        pool.ask(|wallet| wallet.update(grant_id, update.priority, update.expires_at, now))?;
+        pool.write(&Note { idempotency_key, changes, ..Note::default() });
+    } else if pool.has_due() {
+        pool.write(&Note::default());
+    }
+    outcome(&pool, grant_id)
+}
+
+fn text_changes(customer_id: &str, grant_id: i64, update: &Update) -> Map<String, Value> {
+    let (name, metadata) = grants::texts(customer_id, grant_id);
+    let json = |text: Option<&str>| text.and_then(|text| serde_json::from_str(text).ok()).unwrap_or(Value::Null);
+    let mut changes = Map::new();
+    if let Some(new) = update.display_name.filter(|new| name.as_deref() != Some(new)) {
+        changes.insert("display_name".to_owned(), json!({"from": name, "to": new}));
+    }
+    if let Some(new) = update.metadata.filter(|new| metadata.as_deref() != Some(new)) {
+        changes.insert("metadata".to_owned(), json!({"from": json(metadata.as_deref()), "to": json(Some(new))}));
+    }
+    if !changes.is_empty() {
+        let (name, metadata) = (update.display_name.or(name.as_deref()), update.metadata.or(metadata.as_deref()));
+        grants::set_texts(customer_id, grant_id, name, metadata);
+    }
+    changes
 }
 
 fn outcome(pool: &LockedPool, grant_id: i64) -> Result<Outcome> {

@@ -16,4 +16,5 @@ pub mod provisioning;
 pub mod reading;
 pub mod recharging;
 pub mod replay;
+pub mod transferring;
 pub mod usage;

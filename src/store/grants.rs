@@ -172,7 +172,7 @@ pub fn insert(customer_id: &str, pool_id: i64, grant: &Grant, terms: &Terms) {
 pub fn update(customer_id: &str, grant: &Grant) {
     static UPDATE: Statement = Statement::new(
         "UPDATE credit_pools.pool_grant SET consumed = $3, held = $4, expired = $5, voided = $6, status = $7, unpaid = $8,
-             expires_at = $9
+             expires_at = $9, priority = $10
          WHERE customer_id = $1 AND grant_id = $2",
     );
     UPDATE.run(&[
@@ -185,7 +185,23 @@ pub fn update(customer_id: &str, grant: &Grant) {
         Arg::Text(grant.status.as_str()),
         Arg::Bool(grant.unpaid),
         Arg::Time(grant.expires_at),
+        Arg::SmallInt(grant.priority),
     ]);
+}
+
+/// The display name and the metadata of a grant.
+pub fn texts(customer_id: &str, grant_id: i64) -> (Option<String>, Option<String>) {
+    static FIND: Statement = Statement::new(
+        "SELECT display_name, metadata::text FROM credit_pools.pool_grant WHERE customer_id = $1 AND grant_id = $2",
+    );
+    FIND.first(&[Arg::Text(customer_id), Arg::Int(grant_id)], |row| (row.text(1), row.text(2))).unwrap_or_default()
+}
+
+pub fn set_texts(customer_id: &str, grant_id: i64, display_name: Option<&str>, metadata: Option<&str>) {
+    static UPDATE: Statement = Statement::new(
+        "UPDATE credit_pools.pool_grant SET display_name = $3, metadata = $4 WHERE customer_id = $1 AND grant_id = $2",
+    );
+    UPDATE.run(&[Arg::Text(customer_id), Arg::Int(grant_id), Arg::MaybeText(display_name), Arg::Json(metadata)]);
 }
 
 pub fn set_payment_reference(customer_id: &str, grant_id: i64, payment_reference: &str) {

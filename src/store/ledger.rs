@@ -2,6 +2,8 @@
 
 use credit_pools_domain::{Amount, BookedRows, Entry, EntryType, Instant, SealedRow, seal};
 
+use serde_json::{Map, Value, json};
+
 use super::pools::PoolRow;
 use super::spi::{Arg, Row, Statement};
 use credit_pools_domain::Grant;
@@ -15,6 +17,8 @@ pub struct Note<'a> {
     pub reason: Option<&'a str>,
     pub dimensions: Option<&'a str>,
     pub metadata: Option<&'a str>,
+    /// What an update changed that is not the rules' business, each as {from, to}.
+    pub changes: Map<String, Value>,
 }
 
 /// The usage that rows belong to.
@@ -48,8 +52,8 @@ pub fn sealed<'a>(
     actor: &str,
     recorded_at: Instant,
 ) -> LedgerRow<'a> {
-    let metadata = match entry.changed_end {
-        Some((from, to)) => Some(changed_end(from, to)),
+    let metadata = match changes(entry, note) {
+        Some(changes) => Some(changes),
         None => note.metadata.filter(|_| head).map(str::to_owned),
     };
     let usage = note.usage.as_ref();
@@ -83,9 +87,18 @@ pub fn sealed<'a>(
     LedgerRow { entry, note, head, metadata, hash }
 }
 
-/// As PostgreSQL prints it, since that is what is sealed.
-fn changed_end(from: Instant, to: Instant) -> String {
-    format!("{{\"expires_at\": {{\"to\": \"{to}\", \"from\": \"{from}\"}}}}")
+/// What an update changed, as PostgreSQL prints it, since that is what is sealed.
+fn changes(entry: &Entry, note: &Note) -> Option<String> {
+    let mut changes = note.changes.clone();
+    let mut note =
+        |name: &str, from: Value, to: Value| changes.insert(name.to_owned(), json!({"from": from, "to": to}));
+    if let Some((from, to)) = entry.change.priority {
+        note("priority", from.into(), to.into());
+    }
+    if let Some((from, to)) = entry.change.expires_at {
+        note("expires_at", from.to_string().into(), to.to_string().into());
+    }
+    if changes.is_empty() { None } else { super::spi::printed_json(&Value::Object(changes).to_string()) }
 }
 
 macro_rules! insert_entry {

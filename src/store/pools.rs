@@ -120,6 +120,18 @@ pub fn lock_scope(customer_id: &str, resource_id: &str) -> Vec<PoolRow> {
     LOCK.rows(&[Arg::Text(customer_id), Arg::Text(resource_id)], PoolRow::read)
 }
 
+/// Locks the pools of one credit type of two scopes, in the order of their ids.
+pub fn lock_pair(customer_id: &str, credit_type_id: &str, one: &str, other: &str) -> Vec<PoolRow> {
+    static LOCK: Statement = Statement::new(concat!(
+        "SELECT ",
+        pool_columns!(),
+        " FROM credit_pools.pool p
+          WHERE p.customer_id = $1 AND p.credit_type_id = $2 AND p.scope_id IN ($3, $4)
+          ORDER BY p.pool_id FOR NO KEY UPDATE OF p"
+    ));
+    LOCK.rows(&[Arg::Text(customer_id), Arg::Text(credit_type_id), Arg::Text(one), Arg::Text(other)], PoolRow::read)
+}
+
 /// Locks every pool of two scopes, in the order of their ids.
 pub fn lock_scopes(customer_id: &str, one: &str, other: &str) -> Vec<PoolRow> {
     static LOCK: Statement = Statement::new(concat!(

@@ -370,6 +370,14 @@ pub fn span(interval: Interval) -> Span {
     Span { months: interval.months(), days: interval.days(), micros: interval.micros() }
 }
 
+/// JSON as PostgreSQL prints a jsonb.
+pub fn printed_json(text: &str) -> Option<String> {
+    let datum = from_text(pg_sys::jsonb_in, text)?;
+    // SAFETY: the datum is a jsonb; jsonb_out returns a C string.
+    let text = unsafe { pgrx::direct_function_call::<&std::ffi::CStr>(pg_sys::jsonb_out, &[Some(datum)]) }?;
+    Some(text.to_string_lossy().into_owned())
+}
+
 /// A text through one of PostgreSQL's input functions.
 fn from_text(input: unsafe fn(pg_sys::FunctionCallInfo) -> pg_sys::Datum, text: &str) -> Option<pg_sys::Datum> {
     let text = CString::new(text).ok()?;

@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 use support::{Cluster, Fault, Session, check_invariants, seed_catalogue, seeded};
 
-const POOLS: i64 = 3000;
+const POOLS: i64 = 2000;
 
 #[derive(Clone, Copy, Debug)]
 enum End {
@@ -74,7 +74,7 @@ fn maintenance_that_is_killed_goes_on_where_it_was() {
         let mut last = renewed(&mut session, month);
         assert_eq!(last, used, "the usage renewed its pools");
         for end in *ends {
-            let outcome = run_and_end(&cluster, work, month, *end, takes.mul_f64(random.random_range(0.05..0.8)));
+            let outcome = run_and_end(&cluster, work, month, *end, takes.mul_f64(random.random_range(0.05..0.7)));
             session = cluster.session_after_crash();
             at(&mut session, month);
             let now = renewed(&mut session, month);
@@ -113,6 +113,8 @@ fn maintenance_that_is_killed_goes_on_where_it_was() {
     }
     assert!(interrupted >= 5, "only {interrupted} were interrupted");
     assert!(within >= 1, "no blow fell between two batches");
+    // Many rows for the planner, and it has not heard of them.
+    session.exec("ANALYZE");
     check_invariants(&mut session);
 }
 

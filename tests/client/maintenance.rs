@@ -50,7 +50,9 @@ fn check_periods(session: &mut Session, last_month: i64) {
          GROUP BY 1, 2, 3 HAVING count(g.grant_id) <> 1 LIMIT 3"
     ));
     assert!(wrong.is_empty(), "not one grant per period: {wrong:#?}");
-    let most = session.value("SELECT max(n) FROM (SELECT count(*) AS n FROM credit_pools.grants WHERE source = 'plan' GROUP BY pool_id) x");
+    let most = session.value(
+        "SELECT max(n) FROM (SELECT count(*) AS n FROM credit_pools.grants WHERE source = 'plan' GROUP BY pool_id) x",
+    );
     assert_eq!(most, (2 * last_month).to_string(), "grants of other periods");
 }
 
@@ -133,7 +135,11 @@ fn three_sessions_maintain_at_once() {
         });
         at(&mut session, month);
         let rows = maintain(&mut session, "");
-        assert_eq!((processed(&rows, "pools"), processed(&rows, "remaining")), (0, 0), "nothing was left over: {rows:?}");
+        assert_eq!(
+            (processed(&rows, "pools"), processed(&rows, "remaining")),
+            (0, 0),
+            "nothing was left over: {rows:?}"
+        );
         check_periods(&mut session, month);
         let total = session.value("SELECT sum(balance) FROM credit_pools.pools");
         assert_eq!(total, (POOLS * 130).to_string());
@@ -146,7 +152,8 @@ fn three_sessions_maintain_at_once() {
 fn batches_commit_one_by_one() {
     let (database, mut session) = world();
     at(&mut session, 2);
-    let booked = "SELECT count(*) FROM credit_pools.pool_grant WHERE source = 'plan' AND period_start = '2026-02-01 00:00+00'";
+    let booked =
+        "SELECT count(*) FROM credit_pools.pool_grant WHERE source = 'plan' AND period_start = '2026-02-01 00:00+00'";
     session.exec("CALL credit_pools.maintain(batch_size => 10, max_batches => 3)");
     assert_eq!(session.value(booked), "60");
     // Another session holds one of the rows: it is passed over, the others are done.
@@ -176,7 +183,8 @@ fn a_damaged_pool_does_not_stop_the_others() {
     let (mut watched, warnings) = database.session_with_warnings();
     at(&mut watched, 2);
     let damage = |session: &mut Session, by: &str| {
-        session.exec(&format!("UPDATE credit_pools.pool SET balance = balance {by} WHERE customer_id IN ('c1', 'c77')"));
+        session
+            .exec(&format!("UPDATE credit_pools.pool SET balance = balance {by} WHERE customer_id IN ('c1', 'c77')"));
     };
     damage(&mut session, "+ 1");
     // One pool at a time: those that fail do not use up what was asked for, be they the first in turn.
@@ -197,7 +205,9 @@ fn a_damaged_pool_does_not_stop_the_others() {
     let left = "SELECT count(*) FROM credit_pools.pool WHERE next_transition_at <= '2026-02-01 00:00+00'";
     assert_eq!(session.value(left), "2");
     // A call on the pool itself says what is wrong, and does no harm.
-    let fault = watched.call_fault("consume_credits(customer_id => 'c1', resource_id => 'ws', credit_type_id => 'ai-tokens', amount => 1)");
+    let fault = watched.call_fault(
+        "consume_credits(customer_id => 'c1', resource_id => 'ws', credit_type_id => 'ai-tokens', amount => 1)",
+    );
     assert_eq!(fault.code, "PC005", "{fault}");
     damage(&mut session, "- 1");
     let rows = maintain(&mut watched, "");

@@ -248,6 +248,6 @@ pub fn hold(wallet: &mut Wallet, id: i64, part: Amount, now: Instant) {
         grant_id: Some(id),
         effective_at: now,
         reason: None,
-        changed_end: None,
+        change: Default::default(),
     });
 }
