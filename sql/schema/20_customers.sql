@@ -38,6 +38,20 @@ CREATE TABLE credit_pools.subscription (
     CHECK (ends_at > starts_at OR cancelled_at IS NOT NULL)
 );
 
+-- What a subscription was from an instant on, for balance_at: the past must not depend on what came later.
+CREATE TABLE credit_pools.subscription_version (
+    customer_id text COLLATE "C" NOT NULL,
+    subscription_id text COLLATE "C" NOT NULL,
+    changed_at timestamptz NOT NULL,
+    resource_id text COLLATE "C" NOT NULL,
+    plan_id text COLLATE "C" NOT NULL,
+    ends_at timestamptz NOT NULL,
+    end_credits text NOT NULL,
+    quantities jsonb,
+    amount_overrides jsonb,
+    PRIMARY KEY (customer_id, subscription_id, changed_at)
+);
+
 -- At most one active subscription per scope.
 CREATE UNIQUE INDEX subscription_one_active
     ON credit_pools.subscription (customer_id, resource_id) WHERE status = 'active';

@@ -7,6 +7,7 @@ SELECT pg_catalog.pg_extension_config_dump('credit_pools.rate', '');
 SELECT pg_catalog.pg_extension_config_dump('credit_pools.customer', '');
 SELECT pg_catalog.pg_extension_config_dump('credit_pools.resource', '');
 SELECT pg_catalog.pg_extension_config_dump('credit_pools.subscription', '');
+SELECT pg_catalog.pg_extension_config_dump('credit_pools.subscription_version', '');
 SELECT pg_catalog.pg_extension_config_dump('credit_pools.pool', '');
 SELECT pg_catalog.pg_extension_config_dump('credit_pools.pool_grant', '');
 SELECT pg_catalog.pg_extension_config_dump('credit_pools.schedule', '');

@@ -10,6 +10,7 @@ COMMENT ON TABLE credit_pools.customer IS 'Billing accounts; time_zone is set wh
 COMMENT ON TABLE credit_pools.resource IS 'Workspaces, projects, members, keys of a customer; empty = its global scope. The row is the lock of the scope''s subscription.';
 COMMENT ON TABLE credit_pools.subscription IS 'Subscriptions of scopes; at most one active per scope';
 COMMENT ON TABLE credit_pools.pool IS 'One row per pool: its lock and its running sums. Written by functions only; read the view pools.';
+COMMENT ON TABLE credit_pools.subscription_version IS 'What a subscription was from changed_at on';
 COMMENT ON TABLE credit_pools.schedule IS 'Where each entry of a subscription''s plan stands: when it grants next, and into which pool';
 COMMENT ON TABLE credit_pools.pool_grant IS 'One row per grant. Written by functions only; read the view grants.';
 COMMENT ON TABLE credit_pools.ledger_entry IS 'Append-only. One row per ledger entry (seq > 0), or per usage that moved no credits (seq = -usage_id); read the views ledger and usage_events.';

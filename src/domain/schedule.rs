@@ -222,11 +222,29 @@ impl Schedule {
     pub fn rewind(&mut self, looked_at: Instant) {
         self.running = true;
         self.granted = (looked_at >= self.anchor).then_some(Amount::ZERO);
-        self.next_at = match self.terms_at(looked_at).cadence.every {
-            _ if looked_at < self.anchor => self.anchor,
-            Some(every) => self.zone.period(self.anchor, every, looked_at).map_or(Instant::INFINITY, |(_, _, end)| end),
-            None => Instant::INFINITY,
-        };
+        self.next_at = self.anchor;
+        while self.next_at <= looked_at {
+            let at = self.next_at;
+            let Some(every) = self.terms_at(at).cadence.every else {
+                self.next_at = Instant::INFINITY;
+                return;
+            };
+            // Over the grid as far as this version counts; from there on by the next one's.
+            let version_ends = self.terms.iter().map(|terms| terms.effective_at).find(|next| *next > at);
+            let target = version_ends.map_or(looked_at, |next| next.min(looked_at));
+            let far = self.zone.period(self.anchor, every, target).map(|(_, start, _)| start);
+            let next = self.zone.period(self.anchor, every, at).map(|(_, _, end)| end);
+            self.next_at = match (far, next) {
+                (Ok(start), Ok(end)) => {
+                    if start > at {
+                        start.max(end)
+                    } else {
+                        end
+                    }
+                }
+                _ => Instant::INFINITY,
+            };
+        }
     }
 
     /// Whether credits that are granted from `at` on may be carried over.
@@ -393,6 +411,26 @@ mod tests {
         assert_eq!(monthly.take_period().unwrap().expires_at, at("2026-02-28T00:00:00Z"));
         // Saturdays from 31 January on: 28 February is one of them.
         assert_eq!(monthly.take_period().unwrap().expires_at, at("2026-03-07T00:00:00Z"));
+    }
+
+    #[test]
+    fn rewinding_comes_to_where_it_stood() {
+        let days = |days| Cadence { every: Some(Span { days, ..Span::default() }), expires_after: None };
+        let mut forward = schedule(days(10), Rollover::NONE);
+        for (from, every) in [("2026-03-05T00:00:00Z", 4), ("2026-03-06T00:00:00Z", 9), ("2026-05-01T00:00:00Z", 31)] {
+            let newer = EntryTerms { effective_at: at(from), cadence: days(every), ..forward.terms[0].clone() };
+            forward.terms.push(newer);
+        }
+        let mut looked_at = forward.anchor;
+        for _ in 0..400 {
+            while forward.next_at <= looked_at {
+                forward.take_period();
+            }
+            let mut back = forward.clone();
+            back.rewind(looked_at);
+            assert_eq!(back.next_at, forward.next_at, "{looked_at}");
+            looked_at = looked_at.plus_micros(9 * 3_600_000_000);
+        }
     }
 
     #[test]

@@ -63,13 +63,14 @@ pub fn attempt<T>(body: impl FnOnce() -> Result<T>) -> std::result::Result<T, St
             }
         }))
         .catch_others(move |cause: CaughtError| {
-            roll_back();
             let (CaughtError::PostgresError(report)
             | CaughtError::ErrorReport(report)
             | CaughtError::RustPanic { ereport: report, .. }) = &cause;
             if concerns_the_session(report.sql_error_code()) {
+                // With PostgreSQL's error state as it is; the transaction's end cleans up.
                 cause.rethrow();
             }
+            roll_back();
             Err(report.message().to_owned())
         })
         .execute()

@@ -21,25 +21,33 @@ pub struct Key {
 pub struct Loaded {
     pub schedules: Vec<Schedule>,
     pub keys: HashMap<i64, Key>,
-    /// When their subscription was cancelled.
-    cancelled: HashMap<i64, Instant>,
+    running_since: HashMap<i64, Instant>,
 }
 
-/// One row per version of each schedule's entry, oldest first.
+/// One row per version of each schedule's entry, oldest first. `state` is where the subscription's state is from.
 macro_rules! schedules_of_pool {
-    ($which:expr) => {
+    ($state:literal, $join:literal, $which:literal) => {
         concat!(
-            "SELECT c.schedule_id, c.subscription_id, c.plan_id, c.next_at, c.granted, c.overdraft_limit, c.stopped_at IS NULL,
-                    s.starts_at, s.ends_at, s.end_credits = 'expire', s.time_zone, s.quantities::text,
-                    s.amount_overrides::text, t.scale, t.archived_at, c.period_start, c.period_from, s.cancelled_at, e.effective_at, ",
+            "SELECT c.schedule_id, c.subscription_id, c.plan_id, c.next_at, c.granted, c.overdraft_limit,
+                    c.stopped_at IS NULL, s.starts_at, ",
+            $state,
+            ".ends_at, ",
+            $state,
+            ".end_credits = 'expire', s.time_zone, ",
+            $state,
+            ".quantities::text, ",
+            $state,
+            ".amount_overrides::text, t.scale, t.archived_at, c.period_start, c.period_from, c.running_since,
+             e.effective_at, ",
             plan_entry_columns!(),
             " FROM credit_pools.schedule c
               JOIN credit_pools.subscription s
                 ON s.customer_id = c.customer_id AND s.subscription_id = c.subscription_id
               JOIN credit_pools.credit_type t ON t.credit_type_id = c.credit_type_id
               JOIN credit_pools.plan_entry e
-                ON e.plan_id = c.plan_id AND e.credit_type_id = c.credit_type_id AND e.entry_id = c.entry_id
-              WHERE c.customer_id = $1 AND c.pool_id = $2 AND ",
+                ON e.plan_id = c.plan_id AND e.credit_type_id = c.credit_type_id AND e.entry_id = c.entry_id ",
+            $join,
+            " WHERE c.customer_id = $1 AND c.pool_id = $2 AND ",
             $which,
             " ORDER BY c.entry_id, c.schedule_id, e.effective_at"
         )
@@ -49,33 +57,39 @@ const ENTRY_COLUMNS_FROM: i32 = 19;
 
 /// The running schedules of a pool, in the order of their entries.
 pub fn running(customer_id: &str, pool_id: i64) -> Loaded {
-    static FIND: Statement = Statement::new(schedules_of_pool!("c.stopped_at IS NULL"));
+    static FIND: Statement = Statement::new(schedules_of_pool!("s", "", "c.stopped_at IS NULL"));
     gather(FIND.rows(&[Arg::Text(customer_id), Arg::Int(pool_id)], read))
 }
 
 /// Also those of plans that the subscription has left, and of subscriptions that are over.
 pub fn all(customer_id: &str, pool_id: i64) -> Loaded {
-    static FIND: Statement = Statement::new(schedules_of_pool!("true"));
+    static FIND: Statement = Statement::new(schedules_of_pool!("s", "", "true"));
     gather(FIND.rows(&[Arg::Text(customer_id), Arg::Int(pool_id)], read))
 }
 
 /// The running ones in the caller's snapshot, for reads.
 pub fn read_running(customer_id: &str, pool_id: i64) -> Vec<Schedule> {
-    static FIND: Statement = Statement::read(schedules_of_pool!("c.stopped_at IS NULL"));
+    static FIND: Statement = Statement::read(schedules_of_pool!("s", "", "c.stopped_at IS NULL"));
     gather(FIND.rows(&[Arg::Text(customer_id), Arg::Int(pool_id)], read)).schedules
 }
 
-/// Those that ran at an instant, rewound to what was next when the clock had last been looked at.
+/// Those that ran at an instant, with their subscription as it was then; rewound to what was next when the clock had
+/// last been looked at.
 pub fn read_as_of(customer_id: &str, pool_id: i64, at: Instant, looked_at: Instant) -> Vec<Schedule> {
-    static FIND: Statement =
-        Statement::read(schedules_of_pool!("c.running_since <= $3 AND (c.stopped_at IS NULL OR c.stopped_at > $3)"));
+    static FIND: Statement = Statement::read(schedules_of_pool!(
+        "v",
+        "JOIN credit_pools.pool p ON p.customer_id = c.customer_id AND p.pool_id = c.pool_id
+         CROSS JOIN LATERAL (
+             SELECT x.* FROM credit_pools.subscription_version x
+             WHERE x.customer_id = c.customer_id AND x.subscription_id = c.subscription_id AND x.changed_at <= $3
+             ORDER BY x.changed_at DESC LIMIT 1) v",
+        "v.plan_id = c.plan_id AND v.resource_id = p.scope_id"
+    ));
     let mut found = gather(FIND.rows(&[Arg::Text(customer_id), Arg::Int(pool_id), Arg::Time(at)], read));
     for schedule in &mut found.schedules {
-        schedule.rewind(looked_at);
-        if found.cancelled.get(&schedule.id).is_some_and(|cancelled_at| *cancelled_at > at) {
-            // Nobody knew then.
-            (schedule.ends_at, schedule.cut_at_end) = (Instant::INFINITY, false);
-        }
+        // The call that brought it here had looked, too.
+        let begun = found.running_since.get(&schedule.id).copied().filter(|since| *since <= at);
+        schedule.rewind(looked_at.max(begun.unwrap_or(looked_at)));
     }
     found.schedules
 }
@@ -126,12 +140,12 @@ fn read(row: &Row) -> (Schedule, Key, Option<Instant>) {
 /// One schedule of the rows of its versions.
 fn gather(rows: Vec<(Schedule, Key, Option<Instant>)>) -> Loaded {
     let mut loaded = Loaded::default();
-    for (schedule, key, cancelled_at) in rows {
+    for (schedule, key, running_since) in rows {
         match loaded.schedules.last_mut() {
             Some(last) if last.id == schedule.id => last.terms.extend(schedule.terms),
             _ => {
                 loaded.keys.insert(schedule.id, key);
-                loaded.cancelled.extend(cancelled_at.map(|at| (schedule.id, at)));
+                loaded.running_since.extend(running_since.map(|at| (schedule.id, at)));
                 loaded.schedules.push(schedule);
             }
         }

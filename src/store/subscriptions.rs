@@ -160,7 +160,7 @@ pub fn by_id(customer_id: &str, subscription_id: &str) -> Option<Subscription> {
     FIND.first(&[Arg::Text(customer_id), Arg::Text(subscription_id)], read)
 }
 
-/// Writes a new subscription, or the new state of an old one.
+/// Writes a new subscription, or the new state of an old one, and keeps what it was until now.
 pub fn put(customer_id: &str, subscription: &Subscription, now: Instant) {
     static PUT: Statement = Statement::new(
         "INSERT INTO credit_pools.subscription AS s
@@ -191,6 +191,27 @@ pub fn put(customer_id: &str, subscription: &Subscription, now: Instant) {
         Arg::Time(now),
         Arg::MaybeTime(subscription.cancelled_at),
         Arg::Text(if subscription.expires_credits { "expire" } else { "keep" }),
+    ]);
+    static KEEP: Statement = Statement::new(
+        "INSERT INTO credit_pools.subscription_version AS v
+             (customer_id, subscription_id, changed_at, resource_id, plan_id, ends_at, end_credits, quantities,
+              amount_overrides)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+         ON CONFLICT (customer_id, subscription_id, changed_at) DO UPDATE SET
+             resource_id = excluded.resource_id, plan_id = excluded.plan_id, ends_at = excluded.ends_at,
+             end_credits = excluded.end_credits, quantities = excluded.quantities,
+             amount_overrides = excluded.amount_overrides",
+    );
+    KEEP.run(&[
+        Arg::Text(customer_id),
+        Arg::Text(&subscription.subscription_id),
+        Arg::Time(now),
+        Arg::Text(&subscription.resource_id),
+        Arg::Text(&subscription.plan_id),
+        Arg::Time(subscription.ends_at),
+        Arg::Text(if subscription.expires_credits { "expire" } else { "keep" }),
+        Arg::Json(subscription.quantities.as_deref()),
+        Arg::Json(subscription.amount_overrides.as_deref()),
     ]);
 }
 

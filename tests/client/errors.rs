@@ -138,6 +138,8 @@ enum Takes {
     Duration,
     /// A positive whole number.
     Count,
+    /// A point in time, not before and not after all others.
+    Instant,
 }
 
 impl Takes {
@@ -175,6 +177,7 @@ impl Takes {
             Takes::Word => vec!["'no-such-word'".into(), "''".into()],
             Takes::Duration => vec!["'0'".into(), "'-1 day'".into()],
             Takes::Count => vec!["0".into(), "-1".into()],
+            Takes::Instant => vec!["'infinity'".into(), "'-infinity'".into()],
         }
     }
 }
@@ -331,6 +334,46 @@ const GOOD: &[Good] = &[
             ("worker", "'worker-1'", Some(Takes::Id)),
             ("max_count", "5", Some(Takes::Count)),
             ("lease", "'5 minutes'", Some(Takes::Duration)),
+        ],
+    ),
+    (
+        "cancel_subscription",
+        &[
+            ("customer_id", "'c1'", Some(Takes::Id)),
+            ("subscription_id", "'s1'", Some(Takes::Id)),
+            ("at", "'2999-01-01 00:00+00'", Some(Takes::Instant)),
+            ("credits", "'expire'", Some(Takes::Word)),
+            ("idempotency_key", "'k1'", Some(Takes::OptionalId)),
+        ],
+    ),
+    (
+        "transfer_subscription",
+        &[
+            ("customer_id", "'c1'", Some(Takes::Id)),
+            ("subscription_id", "'s1'", Some(Takes::Id)),
+            ("to_resource_id", "'ws-b'", Some(Takes::OptionalId)),
+            ("credits", "'keep'", Some(Takes::Word)),
+            ("idempotency_key", "'k1'", Some(Takes::OptionalId)),
+        ],
+    ),
+    (
+        "set_quantity",
+        &[
+            ("customer_id", "'c1'", Some(Takes::Id)),
+            ("subscription_id", "'s1'", Some(Takes::Id)),
+            ("feature_id", "'feature-search'", Some(Takes::Id)),
+            ("quantity", "2.5", Some(Takes::Price)),
+            ("idempotency_key", "'k1'", Some(Takes::OptionalId)),
+        ],
+    ),
+    (
+        "balance_at",
+        &[
+            ("customer_id", "'c1'", Some(Takes::Id)),
+            ("credit_type_id", "'ai-tokens'", Some(Takes::Id)),
+            ("resource_id", "'ws-a'", Some(Takes::OptionalId)),
+            ("at", "'2026-01-01 00:00+00'", Some(Takes::Instant)),
+            ("known_at", "'2026-01-01 00:00+00'", Some(Takes::Instant)),
         ],
     ),
 ];
@@ -788,6 +831,99 @@ fn pc005_invalid_state() {
     check_invariants(&mut session);
 }
 
+/// cancel_subscription, transfer_subscription, set_quantity and balance_at: what they refuse beyond bad arguments.
+#[test]
+fn what_becomes_of_a_subscription() {
+    let (_database, mut session) = world();
+    session.exec("SET credit_pools.test_clock = '2030-01-01 00:00+00'");
+    for (resource, subscription) in [("ws-b", "s-b"), ("ws-gone", "s-gone"), ("ws-end", "s-end"), ("ws-soon", "s-soon")]
+    {
+        let ends = if subscription == "s-end" { ", ends_at => '2030-01-02 00:00+00'" } else { "" };
+        session.call(&format!(
+            "provision_subscription(customer_id => 'c1', plan_id => 'plan-basic', resource_id => '{resource}', subscription_id => '{subscription}'{ends})"
+        ));
+    }
+    session.call("open_pool(customer_id => 'c2', credit_type_id => 'ai-tokens')");
+    session.exec("SET credit_pools.test_clock = '2030-01-03 00:00+00'");
+    session.call("cancel_subscription(customer_id => 'c1', subscription_id => 's-gone', idempotency_key => 'k')");
+    session.call("cancel_subscription(customer_id => 'c1', subscription_id => 's-soon', at => '2030-02-01 00:00+00')");
+    session.call("set_quantity(customer_id => 'c1', subscription_id => 's1', feature_id => 'feature-search', quantity => 3, idempotency_key => 'k')");
+    session.call("transfer_subscription(customer_id => 'c1', subscription_id => 's1', to_resource_id => 'ws-moved', idempotency_key => 'k')");
+    let (state, conflict) = (Code("PC005", &["subscription_id"]), Code("PC004", &[]));
+    let cancel = |rest: &str| format!("cancel_subscription(customer_id => 'c1', {rest})");
+    let transfer = |rest: &str| format!("transfer_subscription(customer_id => 'c1', {rest})");
+    let quantity = |rest: &str| format!("set_quantity(customer_id => 'c1', {rest})");
+    let table = [
+        (cancel("subscription_id => 'nope'"), Unknown("subscription", "nope")),
+        (transfer("subscription_id => 'nope', to_resource_id => 'ws-x'"), Unknown("subscription", "nope")),
+        (quantity("subscription_id => 'nope', feature_id => 'feature-search', quantity => 1"), Unknown("subscription", "nope")),
+        // Another customer's subscription is no better known.
+        ("cancel_subscription(customer_id => 'c2', subscription_id => 's1')".to_owned(), Unknown("subscription", "s1")),
+        (quantity("subscription_id => 's1', feature_id => 'nope', quantity => 1"), Unknown("feature", "nope")),
+        ("balance_at(customer_id => 'nope', credit_type_id => 'ai-tokens')".to_owned(), Unknown("customer", "nope")),
+        (
+            "balance_at(customer_id => 'c1', credit_type_id => 'ai-tokens', resource_id => 'nope')".to_owned(),
+            Unknown("resource", "nope"),
+        ),
+        (
+            "balance_at(customer_id => 'c1', credit_type_id => 'cents', resource_id => 'ws-a')".to_owned(),
+            Unknown("pool", "cents"),
+        ),
+        // Over: cancelled, or its end has come.
+        (cancel("subscription_id => 's-gone'"), state.clone()),
+        (transfer("subscription_id => 's-gone', to_resource_id => 'ws-x'"), state.clone()),
+        (quantity("subscription_id => 's-gone', feature_id => 'feature-search', quantity => 1"), state.clone()),
+        (cancel("subscription_id => 's-end'"), state.clone()),
+        (transfer("subscription_id => 's-end', to_resource_id => 'ws-x'"), state.clone()),
+        (quantity("subscription_id => 's-end', feature_id => 'feature-search', quantity => 1"), state.clone()),
+        // Its end lies ahead: it can come earlier, not again and not later.
+        (cancel("subscription_id => 's-soon', at => '2030-02-01 00:00+00'"), state.clone()),
+        (cancel("subscription_id => 's-soon', at => '2030-03-01 00:00+00'"), state.clone()),
+        (transfer("subscription_id => 's1', to_resource_id => 'ws-b'"), state.clone()),
+        // Keys: of each kind of call by itself.
+        (cancel("subscription_id => 's-gone', credits => 'expire', idempotency_key => 'k'"), conflict.clone()),
+        (cancel("subscription_id => 's-b', idempotency_key => 'k'"), conflict.clone()),
+        (cancel("subscription_id => 'nope', credits => 'nope', idempotency_key => 'k'"), conflict.clone()),
+        (transfer("subscription_id => 's1', to_resource_id => 'ws-x', idempotency_key => 'k'"), conflict.clone()),
+        (transfer("subscription_id => 's1', idempotency_key => 'k'"), conflict.clone()),
+        (quantity("subscription_id => 's1', feature_id => 'feature-search', quantity => 4, idempotency_key => 'k'"), conflict.clone()),
+        (quantity("subscription_id => 's1', feature_id => 'feature-free', quantity => 3, idempotency_key => 'k'"), conflict),
+        (
+            "report_usage(customer_id => 'c1', resource_id => 'ws-gone', feature_id => 'feature-ai-tokens', value => 1)".to_owned(),
+            Code("PC003", &[]),
+        ),
+        (
+            "report_usage(customer_id => 'c1', resource_id => 'ws-end', feature_id => 'feature-ai-tokens', value => 1)".to_owned(),
+            Code("PC003", &[]),
+        ),
+        // Moved away.
+        (
+            "report_usage(customer_id => 'c1', resource_id => 'ws-a', feature_id => 'feature-ai-tokens', value => 1)".to_owned(),
+            Code("PC003", &[]),
+        ),
+    ];
+    let complaints = check_table(&mut session, &table);
+    assert!(complaints.is_empty(), "{} of {}:\n{}", complaints.len(), table.len(), complaints.join("\n"));
+    // A replay is the first result, though the subscription is another one by now; the credits are not moved again.
+    for call in [
+        cancel("subscription_id => 's-gone', idempotency_key => 'k'"),
+        transfer("subscription_id => 's1', to_resource_id => 'ws-moved', idempotency_key => 'k'"),
+        quantity("subscription_id => 's1', feature_id => 'feature-search', quantity => 3.0, idempotency_key => 'k'"),
+    ] {
+        let before = digest(&mut session);
+        let row = session.call(&call);
+        assert!(row.flag("is_duplicate"), "{row:?}");
+        assert_eq!(digest(&mut session), before, "a replay changes nothing: {call}");
+    }
+    // An id that was used is not free again.
+    let fault = session.call_fault(
+        "provision_subscription(customer_id => 'c1', plan_id => 'plan-basic', resource_id => 'ws-gone', subscription_id => 's-gone')",
+    );
+    assert_eq!(fault.code, "PC005", "{fault}");
+    session.call(&cancel("subscription_id => 's-soon', at => '2030-01-20 00:00+00'"));
+    check_invariants(&mut session);
+}
+
 #[test]
 fn pc006_no_rate() {
     let (_database, mut session) = world();
@@ -987,10 +1123,76 @@ fn invalid_parameter_value() {
             Invalid(&["max_count"]),
         ),
         ("run_maintenance(max_pools => -1)", Invalid(&["max_pools"])),
+        ("run_maintenance(max_pools => 0)", Invalid(&["max_pools"])),
+        (
+            "define_plan_credits(plan_id => 'plan-basic', credit_type_id => 'ai-tokens', amount => 1, cadence => '59 minutes')",
+            Invalid(&["cadence"]),
+        ),
+        (
+            "define_plan_credits(plan_id => 'plan-basic', credit_type_id => 'ai-tokens', amount => 1, cadence => '1 month -31 days')",
+            Invalid(&["cadence"]),
+        ),
+        (
+            "define_plan_credits(plan_id => 'plan-basic', credit_type_id => 'ai-tokens', amount => 1, expires_after => '1 day -1 hour')",
+            Invalid(&["expires_after"]),
+        ),
+        (
+            "define_plan_credits(plan_id => 'plan-basic', credit_type_id => 'ai-tokens', amount => 1, cadence => NULL, rollover_max => 1)",
+            Invalid(&["rollover_max", "cadence"]),
+        ),
+        (
+            "define_plan_credits(plan_id => 'plan-basic', credit_type_id => 'ai-tokens', amount => 1, rollover_max => -1)",
+            Invalid(&["rollover_max"]),
+        ),
+        (
+            "define_plan_credits(plan_id => 'plan-basic', credit_type_id => 'ai-tokens', amount => 1, rollover_max => 1, rollover_percent => 101)",
+            Invalid(&["rollover_percent"]),
+        ),
+        (
+            "define_plan_credits(plan_id => 'plan-basic', credit_type_id => 'ai-tokens', amount => 1, rollover_max => 1, rollover_percent => -1)",
+            Invalid(&["rollover_percent"]),
+        ),
+        (
+            "define_plan_credits(plan_id => 'plan-basic', credit_type_id => 'ai-tokens', amount => 1, rollover_max => 1, rollover_periods => 0)",
+            Invalid(&["rollover_periods"]),
+        ),
+        // In the past: credits may have been used since.
+        (
+            "cancel_subscription(customer_id => 'c1', subscription_id => 's1', at => now() - interval '1 minute')",
+            Invalid(&["at"]),
+        ),
+        (
+            "transfer_subscription(customer_id => 'c1', subscription_id => 's1', to_resource_id => 'ws-a')",
+            Invalid(&["to_resource_id"]),
+        ),
+        (
+            "set_quantity(customer_id => 'c1', subscription_id => 's1', feature_id => 'feature-search', quantity => NULL)",
+            Invalid(&["quantity"]),
+        ),
+        (
+            "balance_at(customer_id => 'c1', credit_type_id => 'ai-tokens', resource_id => 'ws-a', at => now() + interval '101 years')",
+            Invalid(&["at"]),
+        ),
     ];
     table.extend(more.iter().map(|(call, answer)| ((*call).to_owned(), answer.clone())));
     let complaints = check_table(&mut session, &table);
     assert!(complaints.is_empty(), "{} complaints:\n{}", complaints.len(), complaints.join("\n"));
+    // The end that a subscription has is no time to cancel it at, nor is a later one.
+    session.call("provision_subscription(customer_id => 'c1', plan_id => 'plan-basic', resource_id => 'ws-end', subscription_id => 's-end', ends_at => '2998-01-01 00:00+00')");
+    for at in ["2998-01-01 00:00+00", "2999-01-01 00:00+00"] {
+        let fault = session
+            .call_fault(&format!("cancel_subscription(customer_id => 'c1', subscription_id => 's-end', at => '{at}')"));
+        assert_eq!(complaint(&fault, &Invalid(&["at"])), None, "{fault}");
+    }
+    for (arguments, named) in [
+        ("batch_size => 0", "batch_size"),
+        ("batch_size => -1", "batch_size"),
+        ("max_batches => 0", "max_batches"),
+        ("max_batches => -1", "max_batches"),
+    ] {
+        let fault = session.fault(&format!("CALL credit_pools.maintain({arguments})"));
+        assert_eq!(fault.code, "22023", "{named}: {fault}");
+    }
     // An overdraft without end is allowed, and so are all the limits of the ranges.
     session.call("open_pool(customer_id => 'c9', credit_type_id => 'ai-tokens', overdraft_limit => 'Infinity')");
     let row =
@@ -1015,8 +1217,8 @@ fn read_only_transactions_refuse_every_write() {
     let before = digest(&mut session);
     let mut calls: Vec<String> = GOOD
         .iter()
-        // Writes nothing: an empty catalogue; a grant that is paid already.
-        .filter(|(function, _)| !matches!(*function, "apply_catalog" | "confirm_grant_payment"))
+        // Writes nothing: an empty catalogue; a grant that is paid already; a question.
+        .filter(|(function, _)| !matches!(*function, "apply_catalog" | "confirm_grant_payment" | "balance_at"))
         .map(|(function, arguments)| {
             let good: Vec<(&str, String)> =
                 arguments.iter().map(|(name, value, _)| (*name, (*value).to_owned())).collect();
@@ -1040,6 +1242,8 @@ fn read_only_transactions_refuse_every_write() {
     // Reading works there.
     session.exec("BEGIN READ ONLY");
     assert_eq!(session.balance("c1", Some("ws-a"), "ai-tokens"), "100");
+    let row = session.call("balance_at(customer_id => 'c1', credit_type_id => 'ai-tokens', resource_id => 'ws-a')");
+    assert_eq!(row.get("balance"), "100");
     session.exec("COMMIT");
 }
 
@@ -1121,8 +1325,9 @@ fn functions_are_definer_with_a_fixed_path_and_never_strict() {
            AND prosecdef",
     );
     assert!(strict.is_empty(), "STRICT: {strict:?}");
+    // A procedure that commits can have no such clause: it writes every schema out, which the hostile search_path tries.
     let loose = session.rows(
-        "SELECT oid::regprocedure::text AS call, proconfig FROM pg_proc WHERE pronamespace = 'credit_pools'::regnamespace
+        "SELECT oid::regprocedure::text AS call, proconfig FROM pg_proc WHERE pronamespace = 'credit_pools'::regnamespace AND prokind <> 'p'
            AND (prosecdef OR prolang <> (SELECT oid FROM pg_language WHERE lanname = 'c'))
            AND NOT EXISTS (SELECT FROM unnest(proconfig) c WHERE c LIKE 'search_path=pg_catalog%pg_temp')",
     );

@@ -450,7 +450,7 @@ fn a_hostile_search_path_reaches_nothing() {
     session.exec(&format!(
         "CREATE SCHEMA trap AUTHORIZATION {role};
          GRANT USAGE ON SCHEMA credit_pools TO {role};
-         GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA credit_pools TO {role};
+         GRANT EXECUTE ON ALL ROUTINES IN SCHEMA credit_pools TO {role};
          GRANT TEMPORARY ON DATABASE {name} TO {role}"
     ));
     let tables = session.rows(
@@ -495,6 +495,8 @@ fn a_hostile_search_path_reaches_nothing() {
         ("date_trunc", "text, timestamptz, text", "timestamptz"),
         ("clock", "", "timestamptz"),
         ("pg_advisory_xact_lock", "bigint", "boolean"),
+        ("sum", "bigint", "bigint"),
+        ("run_maintenance", "integer", "bigint"),
     ] {
         session.exec(&format!(
             "CREATE FUNCTION trap.{name}({arguments}) RETURNS {result} LANGUAGE plpgsql AS $$ BEGIN PERFORM trap.sprung(); END $$"
@@ -525,12 +527,18 @@ fn a_hostile_search_path_reaches_nothing() {
         "open_pool(customer_id => 'c2', credit_type_id => 'cents')",
         "set_pool(customer_id => 'c2', resource_id => 'ws', credit_type_id => 'ai-tokens', overdraft_limit => 50)",
         "set_auto_recharge(customer_id => 'c2', credit_type_id => 'ai-tokens', threshold => 50, target_balance => 100, price_per_credit => 0.01, price_currency => 'EUR', max_spend => 50)",
+        "provision_subscription(customer_id => 'c2', plan_id => 'p2', resource_id => 'ws-s', subscription_id => 's', quantities => '{\"f2\": 3}')",
+        "set_quantity(customer_id => 'c2', subscription_id => 's', feature_id => 'f2', quantity => 4)",
+        "transfer_subscription(customer_id => 'c2', subscription_id => 's', to_resource_id => 'ws-t')",
+        "cancel_subscription(customer_id => 'c2', subscription_id => 's', credits => 'expire')",
+        "balance_at(customer_id => 'c2', credit_type_id => 'ai-tokens', resource_id => 'ws-t', at => pg_catalog.clock_timestamp())",
         "archive_credit_type(credit_type_id => 't2')",
         "clock()",
     ] {
         session.call(call);
     }
     session.rows("SELECT * FROM credit_pools.run_maintenance()");
+    session.exec("CALL credit_pools.maintain()");
     let claimed = session.rows("SELECT * FROM credit_pools.claim_recharges(worker => 'w', max_count => 5)");
     assert!(!claimed.is_empty());
     for (number, recharge) in claimed.iter().enumerate() {

@@ -2,14 +2,14 @@
 //! every call the views, now and then what reads say before maintenance against what it books, and `balance_at` for
 //! instants that were looked at before.
 //!
-//! `CREDIT_POOLS_RENEWAL_RUNS` (300) cases of `CREDIT_POOLS_RENEWAL_STEPS` (40) steps. A difference is cut down to a short
-//! sequence and printed as SQL. `CREDIT_POOLS_TEST_SEED` plays the same cases again.
+//! `CREDIT_POOLS_RENEWAL_RUNS` (300) cases of `CREDIT_POOLS_RENEWAL_STEPS` (40) steps. A difference is cut down to a
+//! short sequence and printed as SQL. `CREDIT_POOLS_TEST_SEED` plays the same cases again.
 
 mod calls;
 mod play;
 mod world;
 
-use calls::Case;
+use calls::{Case, Step};
 use play::{Difference, Game};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use std::collections::BTreeMap;
@@ -131,7 +131,9 @@ fn shrink(database: &Database, case: Case, difference: Difference) -> (Case, Dif
                 let mut candidate = best.clone();
                 candidate.plans[plan].entries.pop();
                 let gone = candidate.plans[plan].entries.len();
-                candidate.steps.retain(|step| !matches!(step, calls::Step::Redefine { plan: of, entry, .. } if (*of, *entry) == (plan, gone)));
+                candidate.steps.retain(
+                    |step| !matches!(step, Step::Redefine { plan: of, entry, .. } if (*of, *entry) == (plan, gone)),
+                );
                 if !attempt(candidate, &mut best, &mut worst) {
                     break;
                 }

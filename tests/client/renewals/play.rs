@@ -207,7 +207,12 @@ impl<'a> Game<'a> {
             Step::Provision { scope, plan, starts, lasts, seats } if !archived => {
                 let (starts, ends) = (starts.map(|at| now + at), lasts.map(|lasts| now + lasts));
                 let known = self.world.subscriptions.len();
-                let anew = self.world.current(*scope).is_none();
+                let current = self.world.current(*scope).map(|number| &self.world.subscriptions[number]);
+                // Whether the plan can change of one that ends before it begins is not laid down.
+                if current.is_some_and(|current| current.ends <= current.anchor) {
+                    return Ok(());
+                }
+                let anew = current.is_none();
                 let expected = self.world.provision(*scope, *plan, starts, ends.unwrap_or(NEVER), *seats);
                 let more = if anew {
                     let starts = starts.map_or(String::new(), |at| format!(", starts_at => {}", instant(at)));
