@@ -10,10 +10,9 @@ use crate::store::isolate::{attempt, in_scratch_memory};
 use crate::store::ledger::Note;
 use crate::store::pools::{self, DueKey, PoolRow};
 
-/// Pools that are locked and read by one statement: bounds the memory of a call, not its work.
-const BATCH: i64 = 10_000;
-/// Pools per subtransaction: one that fails costs the others of its piece a second try.
-const PIECE: usize = 1_000;
+/// Pools that are locked by one statement and carried out in one subtransaction: bounds the memory of a call, not its
+/// work. One that fails costs the others of its piece a second try.
+const PIECE: i64 = 1_000;
 
 #[derive(Default)]
 pub struct Done {
@@ -45,49 +44,56 @@ pub fn run(max_pools: Option<i64>) -> Result<Done> {
     let mut done = Done::default();
     let mut last: Option<DueKey> = None;
     loop {
-        let left = max_pools.map_or(BATCH, |max| (max - done.pools).min(BATCH));
-        let rows = if left > 0 { in_scratch_memory(|| pools::lock_due(now, last.as_ref(), left)) } else { Vec::new() };
-        let Some(furthest) = rows.last() else { break };
-        last = Some(DueKey::of(furthest));
-        let mut rows = rows;
-        // A recharge may take the lock of its policy: two sessions must not take two policies crosswise.
-        rows.sort_by(|a, b| {
-            (&a.customer_id, &a.credit_type_id, a.pool_id).cmp(&(&b.customer_id, &b.credit_type_id, b.pool_id))
+        let left = max_pools.map_or(PIECE, |max| (max - done.pools).min(PIECE));
+        if left < 1 {
+            break;
+        }
+        // Locked where it is written, in the subtransaction: what a subtransaction writes upon a lock of the
+        // transaction above it makes a multixact of two for every row.
+        let mut names = Vec::new();
+        let carried = attempt(|| {
+            let mut rows = in_scratch_memory(|| pools::lock_due(now, last.as_ref(), left));
+            names = rows.iter().map(DueKey::of).collect();
+            // A recharge may take the lock of its policy: two sessions must not take two policies crosswise.
+            rows.sort_by(|a, b| {
+                (&a.customer_id, &a.credit_type_id, a.pool_id).cmp(&(&b.customer_id, &b.credit_type_id, b.pool_id))
+            });
+            carry_out(rows)
         });
-        while !rows.is_empty() {
-            let rest = rows.split_off(rows.len().min(PIECE));
-            done.add(&piece(std::mem::replace(&mut rows, rest)));
+        match carried {
+            Ok(piece) => done.add(&piece),
+            // No pool is to blame.
+            Err(message) if names.is_empty() => return Err(Error::state(message)),
+            Err(message) => done.add(&by_halves(&names, &message)),
+        }
+        match names.pop() {
+            Some(furthest) => last = Some(furthest),
+            None => break,
         }
     }
     done.remaining = pools::count_due(now);
     Ok(done)
 }
 
-/// A piece of the work. Where it fails as a whole, each half is tried by itself, down to the pool that is to blame.
-fn piece(rows: Vec<PoolRow>) -> Done {
-    let names: Vec<(String, i64)> = rows.iter().map(|row| (row.customer_id.clone(), row.pool_id)).collect();
-    match attempt(|| carry_out(rows)) {
-        Ok(done) => done,
-        Err(message) => match names.as_slice() {
-            [(customer_id, pool_id)] => {
-                warning!(
-                    "credit_pools maintenance passes over pool {pool_id} of customer \"{customer_id}\": {message}"
-                );
-                Done { failed: 1, ..Done::default() }
-            }
-            _ => {
-                let mut done = Done::default();
-                let (one, other) = names.split_at(names.len() / 2);
-                for half in [one, other] {
-                    // Locked by this transaction since the batch was read, but changed by nobody.
-                    let again = |(customer_id, pool_id): &(String, i64)| pools::lock(customer_id, *pool_id);
-                    let rows = in_scratch_memory(|| half.iter().filter_map(again).collect());
-                    done.add(&piece(rows));
-                }
-                done
-            }
-        },
+/// Where a piece fails as a whole, each half is tried by itself, down to the pool that is to blame.
+fn by_halves(names: &[DueKey], message: &str) -> Done {
+    if let [DueKey { customer_id, pool_id, .. }] = names {
+        warning!("credit_pools maintenance passes over pool {pool_id} of customer \"{customer_id}\": {message}");
+        return Done { failed: 1, ..Done::default() };
     }
+    let mut done = Done::default();
+    let (one, other) = names.split_at(names.len() / 2);
+    for half in [one, other].into_iter().filter(|half| !half.is_empty()) {
+        let again = attempt(|| {
+            let lock = |name: &DueKey| pools::lock(&name.customer_id, name.pool_id);
+            carry_out(in_scratch_memory(|| half.iter().filter_map(lock).collect()))
+        });
+        match again {
+            Ok(piece) => done.add(&piece),
+            Err(message) => done.add(&by_halves(half, &message)),
+        }
+    }
+    done
 }
 
 fn carry_out(rows: Vec<PoolRow>) -> Result<Done> {

@@ -46,7 +46,7 @@ impl Overrides {
     }
 }
 
-/// Checks an object of known ids and non-negative numbers; a rate may also be a formula.
+/// Checks an object of known ids and non-negative numbers; a rate may also be {"formula": text}.
 pub fn numbers(argument: &str, text: &str, kind: &str) -> Result<()> {
     let bad = |key: &str| {
         Error::argument(argument, format!("{argument}: the value of \"{key}\" is no number of 0 or more"))
@@ -66,7 +66,13 @@ pub fn numbers(argument: &str, text: &str, kind: &str) -> Result<()> {
         if !known {
             return Err(Error::unknown(if kind == "rate" { "feature" } else { kind }, key));
         }
-        if let (Value::String(formula), "rate") = (&value, kind) {
+        if let ("rate", Value::Object(parts)) = (kind, &value) {
+            let Some((_, Value::String(formula))) = parts.iter().find(|(name, _)| *name == "formula") else {
+                return Err(bad(&key));
+            };
+            if parts.len() > 1 {
+                return Err(bad(&key));
+            }
             parse_formula(argument, formula)?;
             continue;
         }

@@ -170,8 +170,8 @@ pub fn lock_credit_type(customer_id: &str, credit_type_id: &str) -> Vec<PoolRow>
 /// Where a pool stands in the order of what is due.
 pub struct DueKey {
     next_transition: Instant,
-    customer_id: String,
-    pool_id: i64,
+    pub customer_id: String,
+    pub pool_id: i64,
 }
 
 impl DueKey {

@@ -139,7 +139,10 @@ impl Statement {
         }
         // SAFETY: values and nulls have one element per parameter of the plan, of the types it was made with.
         unsafe {
+            // SPI leaves in its own context, which lives as long as the connection; back to the caller's.
+            let context = pg_sys::CurrentMemoryContext;
             let result = pg_sys::SPI_execute_plan(plan, values.as_mut_ptr(), nulls.as_ptr(), read_only, 0);
+            pg_sys::MemoryContextSwitchTo(context);
             if result < 0 {
                 pgrx::error!("SPI refused a statement of credit_pools: {result}");
             }

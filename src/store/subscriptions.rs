@@ -86,12 +86,14 @@ impl Amounts {
     }
 }
 
-/// A price as `overrides` says it: credits per unit, or a formula.
+/// A price as `overrides` says it: credits per unit, or {"formula": text}.
 pub fn price(value: &Value) -> Option<Price> {
     match value {
         Value::Number(number) => Amount::parse(&number.to_string()).ok().map(Price::PerUnit),
-        Value::String(formula) => Formula::parse(formula).ok().map(|formula| Price::Formula(Rc::new(formula))),
-        _ => None,
+        value => {
+            let formula = value.get("formula")?.as_str()?;
+            Formula::parse(formula).ok().map(|formula| Price::Formula(Rc::new(formula)))
+        }
     }
 }
 

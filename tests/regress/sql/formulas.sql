@@ -28,7 +28,7 @@ SELECT credits_consumed FROM credit_pools.report_usage(customer_id => 'acme', re
 -- The plan's own comes before it, and the subscription's own before both.
 SELECT changed FROM credit_pools.define_rate(feature_id => 'chat', credit_type_id => 'credits', formula => 'value * 0 + 7', plan_id => 'basic');
 SELECT credits_consumed FROM credit_pools.report_usage(customer_id => 'acme', resource_id => 'ws', feature_id => 'chat', value => 101);
-SELECT FROM credit_pools.provision_subscription(customer_id => 'acme', plan_id => 'basic', resource_id => 'own', overrides => '{"rates": {"chat": "min(value, 5) + \"gpu hours\""}}');
+SELECT FROM credit_pools.provision_subscription(customer_id => 'acme', plan_id => 'basic', resource_id => 'own', overrides => '{"rates": {"chat": {"formula": "min(value, 5) + \"gpu hours\""}}}');
 SELECT FROM credit_pools.grant_credits(customer_id => 'acme', resource_id => 'own', credit_type_id => 'credits', amount => 100, reason => 'bought');
 SELECT credits_consumed FROM credit_pools.report_usage(customer_id => 'acme', resource_id => 'own', feature_id => 'chat', value => 101, dimensions => '{"gpu hours": 1.5}');
 -- A cost of 0 is a usage event without a ledger row.
@@ -50,7 +50,9 @@ SELECT n, e.sqlstate, message, figures ->> 'position' AS position, world FROM (V
   ) v (n, f), LATERAL (SELECT format('SELECT * FROM credit_pools.define_rate(feature_id => ''chat'', credit_type_id => ''credits'', formula => %L)', f)) s (statement),
     LATERAL expect_error(statement) e, LATERAL error_figures(statement) f2 ORDER BY n;
 SELECT n, sqlstate, message FROM (VALUES
-    (1, $$SELECT * FROM credit_pools.provision_subscription(customer_id => 'acme', plan_id => 'basic', resource_id => 'x', overrides => '{"rates": {"chat": "value +"}}')$$),
+    (1, $$SELECT * FROM credit_pools.provision_subscription(customer_id => 'acme', plan_id => 'basic', resource_id => 'x', overrides => '{"rates": {"chat": {"formula": "value +"}}}')$$),
+    (3, $$SELECT * FROM credit_pools.provision_subscription(customer_id => 'acme', plan_id => 'basic', resource_id => 'x', overrides => '{"rates": {"chat": "value"}}')$$),
+    (4, $$SELECT * FROM credit_pools.provision_subscription(customer_id => 'acme', plan_id => 'basic', resource_id => 'x', overrides => '{"rates": {"chat": {"formula": "1", "more": 1}}}')$$),
     (2, $$SELECT * FROM credit_pools.apply_catalog('{"rates": [{"feature_id": "chat", "credit_type_id": "credits", "formula": "2 +* value"}]}')$$)
   ) s (n, statement), LATERAL expect_error(statement) e ORDER BY n;
 SELECT kind, id, changed FROM credit_pools.apply_catalog('{"rates": [{"feature_id": "chat", "credit_type_id": "credits", "formula": "floor(value) / 2", "plan_id": "basic"}]}');
