@@ -12,7 +12,8 @@ DECLARE
 BEGIN
     IF max_batches OPERATOR(pg_catalog.<) 1 THEN
         RAISE EXCEPTION 'max_batches must be 1 or more, or NULL for all that is due'
-            USING ERRCODE = '22023', DETAIL = '{"argument":"max_batches"}';
+            USING ERRCODE = '22023', DETAIL = '{"argument":"max_batches"}',
+                HINT = 'Correct the argument that DETAIL names.';
     END IF;
     LOOP
         SELECT pg_catalog.sum(m.processed) FILTER (WHERE m.task OPERATOR(pg_catalog.=) 'pools'),

@@ -257,8 +257,11 @@ fn schedules_of(pool: &mut LockedPool, subscription: &Subscription) -> HashSet<i
     keys.iter().filter(|(_, key)| key.subscription_id == subscription.subscription_id).map(|(id, _)| *id).collect()
 }
 
-/// The open grants that schedules made.
+/// The open grants that schedules made, in the order of consumption.
 fn recurring(pool: &LockedPool, schedules: &HashSet<i64>) -> Vec<Grant> {
     let made = |grant: &&Grant| grant.schedule_id.is_some_and(|id| schedules.contains(&id));
-    pool.row.wallet.grants.iter().filter(|grant| grant.status.is_open()).filter(made).cloned().collect()
+    let open = pool.row.wallet.grants.iter().filter(|grant| grant.status.is_open());
+    let mut grants: Vec<Grant> = open.filter(made).cloned().collect();
+    grants.sort_by(Grant::burn_order);
+    grants
 }

@@ -62,8 +62,11 @@ pub fn run(max_pools: Option<i64>) -> Result<Done> {
         });
         match carried {
             Ok(piece) => done.add(&piece),
-            // No pool is to blame.
-            Err(message) if names.is_empty() => return Err(Error::state(message)),
+            Err(message) if names.is_empty() => {
+                // No pool is to blame: once more, for the error as PostgreSQL gives it.
+                pools::lock_due(now, last.as_ref(), left);
+                return Err(Error::state(message));
+            }
             Err(message) => done.add(&by_halves(&names, &message)),
         }
         match names.pop() {

@@ -107,6 +107,14 @@ fn changed(request: &Request, current: Subscription, overrides: &Overrides) -> R
     if request.time_zone.is_some_and(|zone| zone != current.time_zone) {
         return Err(Error::argument("time_zone", "a change of plan keeps the time zone of the subscription"));
     }
+    if current.ends_at <= current.starts_at {
+        return Err(Error::state(format!(
+            "subscription \"{}\" is cancelled before its start",
+            current.subscription_id
+        ))
+        .with("subscription_id", current.subscription_id.as_str())
+        .with("ends_at", current.ends_at.to_string()));
+    }
     let ends_at = request.ends_at.unwrap_or(current.ends_at);
     check_end(current.starts_at, ends_at)?;
     Ok((

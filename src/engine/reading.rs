@@ -83,11 +83,11 @@ pub fn balance_at(
     Ok(wallet.figures)
 }
 
-/// Grants that are due but not booked have no id yet: negative ones stand for them.
+/// Grants that are due but not booked have no id yet: negative ones stand for them, in the order of their making.
 fn unbooked_id() -> impl FnMut() -> i64 {
-    let mut last = 0;
+    let mut last = i64::MIN;
     move || {
-        last -= 1;
+        last += 1;
         last
     }
 }

@@ -331,9 +331,11 @@ pub fn said_late(customer_id: &str, pool_id: i64, after: i64, last: i64, at: Ins
          FROM credit_pools.ledger_entry e
          LEFT JOIN credit_pools.pool_grant g ON g.customer_id = e.customer_id AND g.grant_id = e.grant_id
          LEFT JOIN credit_pools.schedule c ON c.customer_id = g.customer_id AND c.schedule_id = g.schedule_id
+         LEFT JOIN credit_pools.subscription s
+           ON s.customer_id = c.customer_id AND s.subscription_id = c.subscription_id
          WHERE e.customer_id = $1 AND e.pool_id = $2 AND e.seq > $3 AND e.seq <= $4 AND e.effective_at <= $5
            AND (e.usage_id IS NOT NULL
-                OR e.entry_type = 'grant' AND g.created_at > $5 AND (c.schedule_id IS NULL OR c.running_since > $5))
+                OR e.entry_type = 'grant' AND g.created_at > $5 AND (s.subscription_id IS NULL OR s.created_at > $5))
          GROUP BY e.entry_type, e.grant_id",
     );
     SUMS.rows(&[Arg::Text(customer_id), Arg::Int(pool_id), Arg::Int(after), Arg::Int(last), Arg::Time(at)], read_sum)

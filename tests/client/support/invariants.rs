@@ -50,15 +50,15 @@ const RULES: &[(&str, &str)] = &[
     (
         "grants: what the ledger says of a grant is what it holds",
         "SELECT g.grant_id, g.available, g.held, g.consumed, g.expired, l.* FROM credit_pools.grants g
-         LEFT JOIN (
-           SELECT pool_id, grant_id, sum(amount) AS effect,
+         CROSS JOIN LATERAL (
+           SELECT coalesce(sum(amount), 0) AS effect,
                   coalesce(-sum(amount) FILTER (WHERE entry_type IN ('consume', 'debt_settle')), 0) AS consumed,
                   coalesce(-sum(amount) FILTER (WHERE entry_type IN ('expire', 'rollover_out')), 0) AS expired,
-                  bool_or(entry_type IN ('grant', 'rollover_in', 'transfer_in')) AS begun
-           FROM credit_pools.ledger WHERE NOT (entry_type = 'debt_settle' AND amount > 0) GROUP BY pool_id, grant_id) l
-           USING (pool_id, grant_id)
-         WHERE g.consumed <> coalesce(l.consumed, 0) OR g.available <> coalesce(l.effect, 0)
-            OR (l.begun AND g.expired <> l.expired)",
+                  coalesce(bool_or(entry_type IN ('grant', 'rollover_in', 'transfer_in')), false) AS begun
+           FROM credit_pools.ledger
+           WHERE customer_id = g.customer_id AND pool_id = g.pool_id AND grant_id = g.grant_id
+             AND NOT (entry_type = 'debt_settle' AND amount > 0)) l
+         WHERE g.consumed <> l.consumed OR g.available <> l.effect OR (l.begun AND g.expired <> l.expired)",
     ),
     (
         "usage: what events cost is what the ledger took",
