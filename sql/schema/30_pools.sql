@@ -67,6 +67,7 @@ CREATE TABLE credit_pools.schedule (
     period_from timestamptz,
     overdraft_limit numeric NOT NULL,
     running_since timestamptz NOT NULL,
+    first_at timestamptz NOT NULL,
     stopped_at timestamptz,
     PRIMARY KEY (customer_id, schedule_id),
     UNIQUE (customer_id, subscription_id, plan_id, credit_type_id, entry_id, pool_id)

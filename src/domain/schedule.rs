@@ -218,19 +218,20 @@ impl Schedule {
         })
     }
 
-    /// Puts it where it stood when the clock had last been looked at: before the first boundary after that.
-    pub fn rewind(&mut self, looked_at: Instant) {
+    /// Puts it where it stood when the clock had last been looked at: before the first boundary after that. It had
+    /// run since `since`, from the boundary `first` on.
+    pub fn rewind(&mut self, looked_at: Instant, first: Instant, since: Instant) {
         self.running = true;
         self.granted = (looked_at >= self.anchor).then_some(Amount::ZERO);
-        self.next_at = self.anchor;
+        self.next_at = first;
         while self.next_at <= looked_at {
             let at = self.next_at;
-            let Some(every) = self.terms_at(at).cadence.every else {
+            let Some(every) = self.terms_at(at.max(since)).cadence.every else {
                 self.next_at = Instant::INFINITY;
                 return;
             };
             // Over the grid as far as this version counts; from there on by the next one's.
-            let version_ends = self.terms.iter().map(|terms| terms.effective_at).find(|next| *next > at);
+            let version_ends = self.terms.iter().map(|terms| terms.effective_at).find(|next| *next > at.max(since));
             let target = version_ends.map_or(looked_at, |next| next.min(looked_at));
             let far = self.zone.period(self.anchor, every, target).map(|(_, start, _)| start);
             let next = self.zone.period(self.anchor, every, at).map(|(_, _, end)| end);
@@ -427,7 +428,7 @@ mod tests {
                 forward.take_period();
             }
             let mut back = forward.clone();
-            back.rewind(looked_at);
+            back.rewind(looked_at, forward.anchor, Instant::NEG_INFINITY);
             assert_eq!(back.next_at, forward.next_at, "{looked_at}");
             looked_at = looked_at.plus_micros(9 * 3_600_000_000);
         }

@@ -88,8 +88,14 @@ pub fn fill(
                 key.subscription_id == subscription.subscription_id && key.plan_id == subscription.plan_id
             });
             match (ours, changes_plan) {
-                (true, true) => schedule.resume(now),
-                (true, false) => schedule.begin(now),
+                (true, true) => {
+                    schedule.resume(now);
+                    schedules::set_first(customer_id, schedule);
+                }
+                (true, false) => {
+                    schedule.begin(now);
+                    schedules::set_first(customer_id, schedule);
+                }
                 (false, _) if schedule.running => {
                     schedule.stop();
                     withdrawn.push(schedule.overdraft);

@@ -21,7 +21,8 @@ pub struct Key {
 pub struct Loaded {
     pub schedules: Vec<Schedule>,
     pub keys: HashMap<i64, Key>,
-    running_since: HashMap<i64, Instant>,
+    /// Since when, and from which boundary on, each runs.
+    runs: HashMap<i64, (Instant, Instant)>,
 }
 
 /// One row per version of each schedule's entry, oldest first. `state` is where the subscription's state is from.
@@ -38,7 +39,7 @@ macro_rules! schedules_of_pool {
             ".quantities::text, ",
             $state,
             ".amount_overrides::text, t.scale, t.archived_at, c.period_start, c.period_from, c.running_since,
-             e.effective_at, ",
+             c.first_at, e.effective_at, ",
             plan_entry_columns!(),
             " FROM credit_pools.schedule c
               JOIN credit_pools.subscription s
@@ -53,7 +54,7 @@ macro_rules! schedules_of_pool {
         )
     };
 }
-const ENTRY_COLUMNS_FROM: i32 = 19;
+const ENTRY_COLUMNS_FROM: i32 = 20;
 
 /// The running schedules of a pool, in the order of their entries.
 pub fn running(customer_id: &str, pool_id: i64) -> Loaded {
@@ -87,19 +88,20 @@ pub fn read_as_of(customer_id: &str, pool_id: i64, at: Instant, looked_at: Insta
     ));
     let mut found = gather(FIND.rows(&[Arg::Text(customer_id), Arg::Int(pool_id), Arg::Time(at)], read));
     for schedule in &mut found.schedules {
-        // The call that brought it here had looked, too.
-        let begun = found.running_since.get(&schedule.id).copied().filter(|since| *since <= at);
-        schedule.rewind(looked_at.max(begun.unwrap_or(looked_at)));
+        // The call that brought it here had looked, too. Of a run before the present one nothing is kept.
+        let run = found.runs.get(&schedule.id).copied().filter(|(since, _)| *since <= at);
+        let (since, first) = run.unwrap_or((Instant::NEG_INFINITY, schedule.anchor));
+        schedule.rewind(looked_at.max(since), first, since);
     }
     found.schedules
 }
 
-fn read(row: &Row) -> (Schedule, Key, Option<Instant>) {
+fn read(row: &Row) -> (Schedule, Key, Option<(Instant, Instant)>) {
     let entry = PlanEntry::read(row, ENTRY_COLUMNS_FROM);
     let scale = row.small_int(14).and_then(|scale| u32::try_from(scale).ok()).unwrap_or_default();
     let amounts = Amounts::read(row.text(13).as_deref(), row.text(12).as_deref());
     let terms = EntryTerms {
-        effective_at: row.time(19).unwrap_or(Instant::NEG_INFINITY),
+        effective_at: row.time(20).unwrap_or(Instant::NEG_INFINITY),
         amount: amounts.of(&entry, scale).unwrap_or_default(),
         category: Category::parse(&entry.category).unwrap_or(Category::Recurring),
         priority: entry.priority,
@@ -134,18 +136,18 @@ fn read(row: &Row) -> (Schedule, Key, Option<Instant>) {
         plan_id: row.text(3).unwrap_or_default(),
         entry_id: entry.entry_id,
     };
-    (schedule, key, row.time(18))
+    (schedule, key, row.time(18).zip(row.time(19)))
 }
 
 /// One schedule of the rows of its versions.
-fn gather(rows: Vec<(Schedule, Key, Option<Instant>)>) -> Loaded {
+fn gather(rows: Vec<(Schedule, Key, Option<(Instant, Instant)>)>) -> Loaded {
     let mut loaded = Loaded::default();
-    for (schedule, key, running_since) in rows {
+    for (schedule, key, run) in rows {
         match loaded.schedules.last_mut() {
             Some(last) if last.id == schedule.id => last.terms.extend(schedule.terms),
             _ => {
                 loaded.keys.insert(schedule.id, key);
-                loaded.running_since.extend(running_since.map(|at| (schedule.id, at)));
+                loaded.runs.extend(run.map(|run| (schedule.id, run)));
                 loaded.schedules.push(schedule);
             }
         }
@@ -167,8 +169,8 @@ pub fn ensure(
     static ENSURE: Statement = Statement::new(
         "INSERT INTO credit_pools.schedule
              (customer_id, schedule_id, pool_id, subscription_id, plan_id, credit_type_id, entry_id, next_at,
-              overdraft_limit, running_since)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+              overdraft_limit, running_since, first_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $8)
          ON CONFLICT (customer_id, subscription_id, plan_id, credit_type_id, entry_id, pool_id)
              DO UPDATE SET overdraft_limit = excluded.overdraft_limit",
     );
@@ -184,6 +186,13 @@ pub fn ensure(
         Arg::Limit(entry.overdraft_limit),
         Arg::Time(now),
     ]);
+}
+
+/// Keeps the boundary from which a schedule runs from now on.
+pub fn set_first(customer_id: &str, schedule: &Schedule) {
+    static UPDATE: Statement =
+        Statement::new("UPDATE credit_pools.schedule SET first_at = $3 WHERE customer_id = $1 AND schedule_id = $2");
+    UPDATE.run(&[Arg::Text(customer_id), Arg::Int(schedule.id), Arg::Time(schedule.next_at)]);
 }
 
 pub fn update(customer_id: &str, schedule: &Schedule, now: Instant) {
@@ -216,14 +225,14 @@ pub fn move_to(customer_id: &str, subscription_id: &str, from_pool_id: i64, to_p
     static COPY: Statement = Statement::new(
         "INSERT INTO credit_pools.schedule AS c
              (customer_id, schedule_id, pool_id, subscription_id, plan_id, credit_type_id, entry_id, next_at, granted,
-              period_start, period_from, overdraft_limit, running_since, stopped_at)
+              period_start, period_from, overdraft_limit, running_since, first_at, stopped_at)
          SELECT customer_id, $3, $4, subscription_id, plan_id, credit_type_id, entry_id, next_at, granted,
-                period_start, period_from, overdraft_limit, $5, stopped_at
+                period_start, period_from, overdraft_limit, $5, next_at, stopped_at
          FROM credit_pools.schedule WHERE customer_id = $1 AND schedule_id = $2
          ON CONFLICT (customer_id, subscription_id, plan_id, credit_type_id, entry_id, pool_id) DO UPDATE SET
              next_at = excluded.next_at, granted = excluded.granted, period_start = excluded.period_start,
              period_from = excluded.period_from, overdraft_limit = excluded.overdraft_limit,
-             running_since = excluded.running_since, stopped_at = excluded.stopped_at",
+             running_since = excluded.running_since, first_at = excluded.first_at, stopped_at = excluded.stopped_at",
     );
     static STOP: Statement = Statement::new(
         "UPDATE credit_pools.schedule SET stopped_at = $3

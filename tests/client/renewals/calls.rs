@@ -209,7 +209,7 @@ fn step(random: &mut StdRng, plans: &[Plan]) -> Step {
             by_feature: random.random_bool(0.3),
             amount: amount(random),
             cap: random.random_bool(0.6),
-            ago: random.random_bool(0.2).then(|| 10 * random.random_range(1..500)),
+            ago: random.random_bool(0.35).then(|| 10 * random.random_range(1..500)),
         },
         82..=84 => {
             let amount = random.random_bool(0.6).then(|| amount(random));

@@ -40,7 +40,10 @@ fn plans_through_time_are_as_in_the_naive_model() {
     eprintln!("compared: {counts:?}");
     if runs >= 100 {
         for what in ["reads", "past", "past, late", "ahead"] {
-            assert!(counts.get(what).is_some_and(|count| *count >= runs / 5), "{what} was hardly compared: {counts:?}");
+            assert!(
+                counts.get(what).is_some_and(|count| *count >= runs / 10),
+                "{what} was hardly compared: {counts:?}"
+            );
         }
     }
 }
