@@ -106,11 +106,6 @@ impl Source {
             Source::Transfer => "transfer",
         }
     }
-
-    /// Made by the subscription's plan: it ends and moves with the subscription where that is asked for.
-    pub fn is_recurring(self) -> bool {
-        matches!(self, Source::Plan | Source::Rollover)
-    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
