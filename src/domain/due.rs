@@ -1,12 +1,12 @@
 //! What happens in a pool by the clock alone: grants end and begin, what is left is carried over, plans renew.
 //!
-//! Carried out under the pool's lock by whichever call comes first. At one instant the order is: expiry, rollover,
-//! new grants, settlement of debt (contract, section 2). The outcome is the same whoever does it and however late,
+//! Carried out under the pool's lock by whichever call comes first. At one instant the order is: end of holds,
+//! expiry, rollover, new grants, settlement of debt (contract, section 2). The outcome is the same whoever does it and however late,
 //! but for one thing: a period whose credits would be gone by then, which nothing could have come of, is passed over.
 
 use std::collections::HashSet;
 
-use crate::{Amount, EntryType, Grant, Instant, Limit, Period, Refusal, Schedule, Source, Status, Wallet};
+use crate::{Amount, EntryType, Grant, Hold, Instant, Limit, Period, Refusal, Schedule, Source, Status, Wallet};
 
 /// Makes the id of a grant that the clock brings.
 pub type NextId<'a> = &'a mut dyn FnMut() -> i64;
@@ -37,6 +37,7 @@ impl Wallet {
                 self.grants.append(&mut closed);
                 return Ok(true);
             }
+            self.end_holds(next)?;
             self.sort();
             let carried = self.end_grants(next)?;
             for carried in carried {
@@ -53,9 +54,9 @@ impl Wallet {
     }
 
     fn put_aside(&mut self, closed: &mut Vec<Grant>) {
-        if self.grants.iter().any(|grant| !grant.status.is_open()) {
-            let (open, over): (Vec<Grant>, Vec<Grant>) =
-                std::mem::take(&mut self.grants).into_iter().partition(|grant| grant.status.is_open());
+        let over = |grant: &Grant| !grant.status.is_open() && grant.held.is_zero();
+        if self.grants.iter().any(over) {
+            let (over, open): (Vec<Grant>, Vec<Grant>) = std::mem::take(&mut self.grants).into_iter().partition(over);
             self.grants = open;
             closed.extend(over);
         }
@@ -65,7 +66,8 @@ impl Wallet {
     pub fn earliest_transition(&self) -> Instant {
         let grants = self.grants.iter().map(Grant::next_transition);
         let schedules = self.schedules.iter().map(Schedule::next_transition);
-        grants.chain(schedules).min().unwrap_or(Instant::INFINITY)
+        let holds = self.holds.iter().map(Hold::next_transition);
+        grants.chain(schedules).chain(holds).min().unwrap_or(Instant::INFINITY)
     }
 
     /// Ends grants whose time is over, and says what of them is carried over.
@@ -242,9 +244,7 @@ impl Wallet {
         let figures = &mut self.figures;
         figures.granted = figures.granted.checked_add(amount).ok_or(Refusal::Overflow)?;
         figures.voided = figures.voided.checked_add(voided).ok_or(Refusal::Overflow)?;
-        if restricted {
-            figures.restricted = figures.restricted.checked_add(part).ok_or(Refusal::Overflow)?;
-        }
+        self.restrict(restricted, part)?;
         self.book(EntryType::Grant, part, Some(id), effective_at)?;
         if source == Source::Plan {
             self.explain_last("plan");

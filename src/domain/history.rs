@@ -30,15 +30,25 @@ impl Wallet {
         for grant in &mut self.grants {
             let Some(rows) = later.get(&grant.id) else { continue };
             grant.expires_at = rows.iter().find_map(|row| row.end_before).unwrap_or(grant.expires_at);
-            if let Some(start) = rows.iter().find(|row| row.kind == EntryType::Grant) {
+            let not_begun = |unpaid| if unpaid { Status::PendingPayment } else { Status::Scheduled };
+            let booked = |kind: EntryType| rows.iter().find(|row| row.kind == kind);
+            if let Some(start) = booked(EntryType::Grant) {
                 // By the clock at its own start; where its payment came late, at another instant.
                 grant.unpaid = start.effective_at != grant.effective_at;
-                grant.status = if grant.unpaid { Status::PendingPayment } else { Status::Scheduled };
-            } else if rows.iter().any(|row| row.kind == EntryType::Expire && row.amount.is_zero()) {
+                grant.status = not_begun(grant.unpaid);
+            } else if booked(EntryType::Expire).is_some_and(|row| row.amount.is_zero()) {
                 grant.expired = Amount::ZERO;
-                grant.status = if grant.unpaid { Status::PendingPayment } else { Status::Scheduled };
-            } else if grant.remaining().is_positive() && !matches!(grant.status, Status::Scheduled) && !grant.unpaid {
-                grant.status = Status::Active;
+                grant.status = not_begun(grant.unpaid);
+            } else if !matches!(grant.status, Status::Scheduled) && !grant.unpaid {
+                let voided_since = booked(EntryType::Void).or(booked(EntryType::TransferOut)).is_some();
+                grant.status = match grant.status {
+                    // What it still had in a hold, or was reversed, came back later.
+                    Status::Voided if !voided_since => Status::Voided,
+                    Status::Expired if grant.remaining().is_zero() && grant.expired.is_positive() => Status::Expired,
+                    _ if grant.remaining().is_zero() => Status::Depleted,
+                    _ if grant.unheld().is_zero() && grant.expires_at <= known_at => Status::Expired,
+                    _ => Status::Active,
+                };
             }
         }
         let restricted = self.grants.iter().filter(|grant| grant.is_restricted()).map(Grant::available);
@@ -78,8 +88,18 @@ impl Wallet {
             (EntryType::Grant | EntryType::RolloverIn | EntryType::TransferIn, _) => {
                 figures.granted = figures.granted.checked_sub(row.amount)?;
             }
-            (EntryType::Debt | EntryType::DebtSettle, None) => figures.debt = figures.debt.checked_add(row.amount)?,
-            (EntryType::Consume | EntryType::Debt | EntryType::DebtSettle, grant) => {
+            (EntryType::Reserve | EntryType::Release | EntryType::ReservationExpire, grant) => {
+                figures.held = figures.held.checked_add(row.amount)?;
+                match (grant, row.grant_id) {
+                    (Some(grant), _) => grant.held = grant.held.checked_add(row.amount)?,
+                    (None, None) => figures.unbacked = figures.unbacked.checked_add(row.amount)?,
+                    (None, Some(_)) => {}
+                }
+            }
+            (EntryType::Debt | EntryType::DebtSettle | EntryType::Reverse, None) if row.grant_id.is_none() => {
+                figures.debt = figures.debt.checked_add(row.amount)?;
+            }
+            (EntryType::Consume | EntryType::Debt | EntryType::DebtSettle | EntryType::Reverse, grant) => {
                 figures.consumed = figures.consumed.checked_add(row.amount)?;
                 if let Some(grant) = grant {
                     grant.consumed = grant.consumed.checked_add(row.amount)?;

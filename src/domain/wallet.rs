@@ -2,10 +2,12 @@
 //!
 //! Every change books ledger entries. Invariants, kept by every method:
 //! - `balance = granted − consumed − expired − voided − held − debt`, and it is the last entry's balance
-//! - `balance + debt` = what the active grants still hold beyond their holds
+//! - `balance + debt + unbacked` = what the active grants still have beyond their holds
 //! - where there is debt, no unlimited credit is left (it would have paid the debt)
 
-use crate::{Amount, Grant, Instant, Limit, Schedule, Source, Status};
+use std::rc::Rc;
+
+use crate::{Amount, Grant, Hold, Instant, Limit, Schedule, Source, Status};
 
 /// The kinds of ledger entry that this version writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,8 +19,12 @@ pub enum EntryType {
     Expire,
     Void,
     Update,
+    Reserve,
+    Release,
+    ReservationExpire,
     Debt,
     DebtSettle,
+    Reverse,
     TransferIn,
     TransferOut,
     RolloverIn,
@@ -26,7 +32,7 @@ pub enum EntryType {
 }
 
 impl EntryType {
-    const NAMES: [(EntryType, &'static str); 13] = [
+    const NAMES: [(EntryType, &'static str); 17] = [
         (EntryType::Open, "open"),
         (EntryType::Schedule, "schedule"),
         (EntryType::Grant, "grant"),
@@ -34,8 +40,12 @@ impl EntryType {
         (EntryType::Expire, "expire"),
         (EntryType::Void, "void"),
         (EntryType::Update, "update"),
+        (EntryType::Reserve, "reserve"),
+        (EntryType::Release, "release"),
+        (EntryType::ReservationExpire, "reservation_expire"),
         (EntryType::Debt, "debt"),
         (EntryType::DebtSettle, "debt_settle"),
+        (EntryType::Reverse, "reverse"),
         (EntryType::TransferIn, "transfer_in"),
         (EntryType::TransferOut, "transfer_out"),
         (EntryType::RolloverIn, "rollover_in"),
@@ -49,6 +59,11 @@ impl EntryType {
     pub fn parse(text: &str) -> Option<EntryType> {
         EntryType::NAMES.iter().find(|(_, name)| *name == text).map(|(kind, _)| *kind)
     }
+
+    /// A row by which a usage takes credits.
+    pub fn is_usage(self) -> bool {
+        matches!(self, EntryType::Consume | EntryType::Debt)
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,6 +74,8 @@ pub struct Entry {
     pub amount: Amount,
     pub balance_after: Amount,
     pub grant_id: Option<i64>,
+    /// The hold that it moves.
+    pub reservation: Option<Rc<str>>,
     pub effective_at: Instant,
     /// What the rules say of why, where the call itself does not.
     pub reason: Option<&'static str>,
@@ -66,7 +83,7 @@ pub struct Entry {
     pub change: GrantChange,
 }
 
-/// What changed of a grant: each from what it was to what it is.
+/// What changed of a grant or of a hold: each from what it was to what it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct GrantChange {
     pub priority: Option<(i16, i16)>,
@@ -78,6 +95,8 @@ pub struct GrantChange {
 pub struct Figures {
     pub balance: Amount,
     pub held: Amount,
+    /// The part of what is held that no grant backs: it counts against the overdraft.
+    pub unbacked: Amount,
     pub debt: Amount,
     /// The part of the balance that only certain features may use.
     pub restricted: Amount,
@@ -103,6 +122,8 @@ pub struct Drawn {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
     Frozen,
+    /// More than the spending limits leave.
+    OverLimit,
     Insufficient {
         balance: Amount,
         required: Amount,
@@ -118,6 +139,8 @@ pub enum Refusal {
         status: Status,
     },
     UnknownGrant,
+    /// A hold that is over, where the call needs an open one.
+    HoldClosed,
     /// The answer depends on grants that were not loaded: load them all and ask again.
     NeedsAllGrants,
     /// A sum beyond what an amount can carry.
@@ -130,12 +153,16 @@ pub struct Wallet {
     pub figures: Figures,
     pub overdraft: Limit,
     pub frozen: bool,
+    /// What spending limits leave for now, as far as whoever asks knows of any.
+    pub ceiling: Option<Amount>,
     /// Nothing happens by the clock alone before this instant; it may be too early, never too late.
     pub next_transition: Instant,
     /// In burn order. Either every open grant, or the active ones that usage would draw first.
     pub grants: Vec<Grant>,
     /// What the subscription's plan still has to grant; loaded with every open grant, in the order of entries.
     pub schedules: Vec<Schedule>,
+    /// Those in hand: with every open grant all that are open, with the grants that they hold parts of.
+    pub holds: Vec<Hold>,
     pub all_loaded: bool,
     /// The loaded grants are those that usage draws first, with none beside them.
     pub prefix_loaded: bool,
@@ -150,9 +177,11 @@ impl Wallet {
             figures: Figures::default(),
             overdraft,
             frozen: false,
+            ceiling: None,
             next_transition: Instant::INFINITY,
             grants: Vec::new(),
             schedules: Vec::new(),
+            holds: Vec::new(),
             all_loaded: true,
             prefix_loaded: true,
             entries: Vec::new(),
@@ -224,45 +253,75 @@ impl Wallet {
         if cost.is_zero() {
             return Ok(Drawn { credits: Amount::ZERO, shortfall: Amount::ZERO });
         }
+        let fit = self.fit(cost, feature, on_insufficient)?;
+        self.take(fit.credits, feature, effective_at)?;
+        Ok(fit)
+    }
+
+    /// How much of `cost` a usage or a hold of `feature` may take: down to the floor, and within the spending limits.
+    pub(crate) fn fit(
+        &mut self,
+        cost: Amount,
+        feature: Option<&str>,
+        on_insufficient: OnInsufficient,
+    ) -> Result<Drawn, Refusal> {
+        let capped = on_insufficient == OnInsufficient::Cap;
+        let ceiling = self.ceiling.map_or(cost, |left| left.max(Amount::ZERO).min(cost));
+        if ceiling < cost && !capped {
+            return Err(Refusal::OverLimit);
+        }
         let usable = self.usable(feature)?;
-        let balance = usable.checked_sub(self.figures.debt).ok_or(Refusal::Overflow)?;
-        let (credits, shortfall) = match self.overdraft {
-            Limit::Unlimited => (cost, Amount::ZERO),
+        let balance = self.free_of(usable)?;
+        let room = match self.overdraft {
+            Limit::Unlimited => cost,
             Limit::Finite(overdraft) => {
                 let room = balance.checked_add(overdraft).ok_or(Refusal::Overflow)?.max(Amount::ZERO);
-                if cost <= room {
-                    (cost, Amount::ZERO)
-                } else {
+                if cost > room && !capped {
                     let shortfall = cost.checked_sub(room).ok_or(Refusal::Overflow)?;
-                    if on_insufficient == OnInsufficient::Reject {
-                        let floor = Limit::Finite(-overdraft);
-                        return Err(Refusal::Insufficient { balance, required: cost, shortfall, floor });
-                    }
-                    (room, shortfall)
+                    let floor = Limit::Finite(-overdraft);
+                    return Err(Refusal::Insufficient { balance, required: cost, shortfall, floor });
                 }
+                room
             }
         };
-        let mut from_grants = credits.min(usable);
-        let owed = credits.checked_sub(from_grants).ok_or(Refusal::Overflow)?;
-        self.check_prefix(from_grants, feature)?;
+        let credits = ceiling.min(room);
+        let shortfall = cost.checked_sub(credits).ok_or(Refusal::Overflow)?;
+        // Whatever becomes of them, no sum passes its end half-way: what is refused has changed nothing.
+        let f = &self.figures;
+        let sums = [f.consumed, f.held, f.debt, -f.balance];
+        if sums.iter().any(|sum| sum.checked_add(credits).is_none()) {
+            return Err(Refusal::Overflow);
+        }
+        self.check_prefix(credits.min(usable), feature)?;
+        Ok(Drawn { credits, shortfall })
+    }
+
+    /// Takes what fits, in order of consumption, and the rest as debt.
+    pub(crate) fn take(
+        &mut self,
+        credits: Amount,
+        feature: Option<&str>,
+        effective_at: Instant,
+    ) -> Result<(), Refusal> {
+        let mut owed = credits;
         for index in 0..self.grants.len() {
-            if from_grants.is_zero() {
+            if owed.is_zero() {
                 break;
             }
             let Some(grant) = self.grants.get(index) else { break };
-            let part = grant.available().min(from_grants);
+            let part = grant.available().min(owed);
             if part.is_zero() || !grant.serves(feature) {
                 continue;
             }
             let id = self.consume(index, part)?;
             self.book(EntryType::Consume, -part, Some(id), effective_at)?;
-            from_grants = from_grants.checked_sub(part).ok_or(Refusal::Overflow)?;
+            owed = owed.checked_sub(part).ok_or(Refusal::Overflow)?;
         }
         if owed.is_positive() {
             self.figures.debt = self.figures.debt.checked_add(owed).ok_or(Refusal::Overflow)?;
             self.book(EntryType::Debt, -owed, None, effective_at)?;
         }
-        Ok(Drawn { credits, shortfall })
+        Ok(())
     }
 
     /// Takes back `amount` of a grant, or all that is neither consumed nor held. Returns what was taken;
@@ -278,14 +337,15 @@ impl Wallet {
         if part > available {
             return Err(Refusal::ExceedsGrant { available });
         }
-        if part.is_zero() {
+        if part.is_zero() && (amount.is_some() || grant.held.is_zero()) {
             return Ok(part);
         }
         grant.voided = grant.voided.checked_add(part).ok_or(Refusal::Overflow)?;
         grant.dirty = true;
         let counted = grant.status == Status::Active;
         let restricted = grant.is_restricted();
-        if grant.remaining().is_zero() {
+        // As a whole, it also stays away from what a hold gives back.
+        if grant.remaining().is_zero() || amount.is_none() {
             grant.status = Status::Voided;
         }
         if counted {
@@ -350,7 +410,8 @@ impl Wallet {
         if self.frozen {
             return Err(Refusal::Frozen);
         }
-        let balance = self.usable(None)?.checked_sub(self.figures.debt).ok_or(Refusal::Overflow)?;
+        let usable = self.usable(None)?;
+        let balance = self.free_of(usable)?;
         if amount > balance {
             let shortfall = amount.checked_sub(balance).ok_or(Refusal::Overflow)?;
             let floor = Limit::Finite(Amount::ZERO);
@@ -387,7 +448,8 @@ impl Wallet {
         grant.voided = grant.voided.checked_add(part).ok_or(Refusal::Overflow)?;
         grant.dirty = true;
         if grant.remaining().is_zero() {
-            grant.status = Status::Voided;
+            // Moving is no judgement on what was used before: that may still be reversed.
+            grant.status = if grant.consumed.is_zero() { Status::Voided } else { Status::Depleted };
         }
         let moved = Grant {
             features: grant.features.clone(),
@@ -410,9 +472,7 @@ impl Wallet {
         self.next_transition = self.next_transition.min(moved.expires_at);
         self.push(Grant { status: Status::Active, ..moved });
         self.figures.granted = self.figures.granted.checked_add(part).ok_or(Refusal::Overflow)?;
-        if restricted {
-            self.figures.restricted = self.figures.restricted.checked_add(part).ok_or(Refusal::Overflow)?;
-        }
+        self.restrict(restricted, part)?;
         self.book(EntryType::TransferIn, part, Some(id), now)?;
         self.settle_debt(now)
     }
@@ -426,11 +486,12 @@ impl Wallet {
     /// written, since the tables have no CHECK (see sql/schema/30_pools.sql).
     pub fn audit(&self) -> bool {
         let f = &self.figures;
-        let counted = [f.held, f.debt, f.restricted, f.granted, f.consumed, f.expired, f.voided];
+        let counted = [f.held, f.unbacked, f.debt, f.restricted, f.granted, f.consumed, f.expired, f.voided];
         let gone = [f.consumed, f.expired, f.voided, f.held, f.debt];
         let left = gone.iter().try_fold(f.granted, |left, part| left.checked_sub(*part));
         counted.iter().all(|amount| !amount.is_negative())
             && left == Some(f.balance)
+            && f.unbacked <= f.held
             && self.grants.iter().all(|grant| {
                 let parts = [grant.consumed, grant.held, grant.expired, grant.voided, grant.unheld()];
                 parts.iter().all(|amount| !amount.is_negative())
@@ -451,10 +512,23 @@ impl Wallet {
         self.grants.iter().position(|g| g.id == grant_id).ok_or(Refusal::UnknownGrant)
     }
 
+    /// What usage of `feature` (`None`: of credits without a feature) is checked against.
+    pub fn balance_for(&self, feature: Option<&str>) -> Result<Amount, Refusal> {
+        self.free_of(self.usable(feature)?)
+    }
+
+    /// `usable` less what it has to answer for.
+    fn free_of(&self, usable: Amount) -> Result<Amount, Refusal> {
+        let free = usable.checked_sub(self.figures.debt).and_then(|free| free.checked_sub(self.figures.unbacked));
+        free.ok_or(Refusal::Overflow)
+    }
+
     /// What the active grants offer to a usage of `feature`.
     fn usable(&self, feature: Option<&str>) -> Result<Amount, Refusal> {
         if self.figures.restricted.is_zero() {
-            return self.figures.balance.checked_add(self.figures.debt).ok_or(Refusal::Overflow);
+            let figures = &self.figures;
+            let all = figures.balance.checked_add(figures.debt).and_then(|sum| sum.checked_add(figures.unbacked));
+            return all.ok_or(Refusal::Overflow);
         }
         if !self.all_loaded {
             return Err(Refusal::NeedsAllGrants);
@@ -467,7 +541,7 @@ impl Wallet {
     }
 
     /// Sorts, and makes sure that the loaded grants cover `needed`.
-    fn check_prefix(&mut self, needed: Amount, feature: Option<&str>) -> Result<(), Refusal> {
+    pub(crate) fn check_prefix(&mut self, needed: Amount, feature: Option<&str>) -> Result<(), Refusal> {
         self.sort();
         if self.all_loaded {
             return Ok(());
@@ -498,6 +572,13 @@ impl Wallet {
         Ok(id)
     }
 
+    pub(crate) fn restrict(&mut self, restricted: bool, part: Amount) -> Result<(), Refusal> {
+        if restricted {
+            self.figures.restricted = self.figures.restricted.checked_add(part).ok_or(Refusal::Overflow)?;
+        }
+        Ok(())
+    }
+
     pub(crate) fn unrestrict(&mut self, restricted: bool, part: Amount) -> Result<(), Refusal> {
         if restricted {
             self.figures.restricted = self.figures.restricted.checked_sub(part).ok_or(Refusal::Overflow)?;
@@ -523,6 +604,13 @@ impl Wallet {
         }
     }
 
+    /// Says of the entries from `first` on which hold they are about.
+    pub(crate) fn attribute(&mut self, first: usize, reservation: &Rc<str>) {
+        for entry in self.entries.iter_mut().skip(first) {
+            entry.reservation = Some(Rc::clone(reservation));
+        }
+    }
+
     pub(crate) fn append(&mut self, kind: EntryType, amount: Amount, grant_id: Option<i64>, effective_at: Instant) {
         self.seq += 1;
         self.entries.push(Entry {
@@ -531,6 +619,7 @@ impl Wallet {
             amount,
             balance_after: self.figures.balance,
             grant_id,
+            reservation: None,
             effective_at,
             reason: None,
             change: GrantChange::default(),

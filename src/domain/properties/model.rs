@@ -145,6 +145,7 @@ impl Model {
         Figures {
             balance: self.credits(self.balance()),
             held: sum(|lot| lot.held),
+            unbacked: Amount::ZERO,
             debt: self.credits(self.debt),
             restricted: sum(|lot| if lot.features.is_empty() { 0 } else { lot.free() }),
             granted: sum(|lot| if lot.counted { lot.amount } else { 0 }),
@@ -339,10 +340,11 @@ impl Model {
             return Err(Refusal::ExceedsGrant { available: self.credits(available) });
         }
         lot.voided += part;
-        if lot.is_used_up() {
+        let all = amount.is_none() && lot.held > 0;
+        if lot.is_used_up() || all {
             lot.state = Status::Voided;
         }
-        if part > 0 {
+        if part > 0 || all {
             self.record(EntryType::Void, Some(id), self.now);
         }
         Ok(self.credits(part))

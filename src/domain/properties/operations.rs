@@ -246,6 +246,7 @@ pub fn hold(wallet: &mut Wallet, id: i64, part: Amount, now: Instant) {
         amount: -part,
         balance_after: wallet.figures.balance,
         grant_id: Some(id),
+        reservation: None,
         effective_at: now,
         reason: None,
         change: Default::default(),

@@ -372,7 +372,7 @@ impl PlanModel {
             lot.voided += amount;
             let mut moved = Lot { amount, consumed: 0, held: 0, expired: 0, voided: 0, made: self.now, ..lot.clone() };
             if lot.is_used_up() {
-                lot.state = Status::Voided;
+                lot.state = if lot.consumed == 0 { Status::Voided } else { Status::Depleted };
             }
             let origin = moved.origin.as_mut().unwrap();
             (origin.from, origin.period) = (Some(lot.id), None);

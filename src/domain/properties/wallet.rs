@@ -59,7 +59,7 @@ pub fn assert_sound(wallet: &Wallet, rows_seen: usize) {
         let parts = [grant.consumed, grant.held, grant.expired, grant.voided].map(Amount::raw);
         assert!(parts.iter().all(|part| *part >= 0) && parts.iter().sum::<i128>() <= grant.amount.raw());
         let closed = matches!(grant.status, Status::Depleted | Status::Voided | Status::Expired);
-        assert_eq!(closed, grant.unheld().is_zero() && (grant.status == Status::Expired || grant.held.is_zero()));
+        assert_eq!(closed, grant.unheld().is_zero() && (grant.status != Status::Active || grant.held.is_zero()));
     }
     assert_eq!(wallet.entries.last().unwrap().balance_after, figures.balance);
     assert_eq!(wallet.entries.len() as i64, wallet.seq);

@@ -19,6 +19,13 @@
 --   periods_of(customer, resource)    the view grants in order of time: what counts from when to when, whether the clock's work has been booked or not.
 --   history_of(customer, resource)    the view ledger, in order of seq; a grant is called by its source and the instant from which it counts.
 --   grant_id(customer, reason), recharge_id(customer, resource)   the id of a grant, of a pool's latest recharge that is no skip.
+--   refused(sql)          a statement that must fail: SQLSTATE, the figures of DETAIL that the contract fixes for it (without ids that a sequence made), and
+--                         whether any row changed. What else DETAIL and the message say is not looked at.
+--   holds_of(customer)                the view reservations, in order of resource and id.
+--   held_of(customer, resource)       the view grants, with what is held.
+--   rows_of(customer, resource, after_seq)   the view ledger, in order of seq, with the reservation and the usage; usages are called u1, u2, … in the order of their making.
+--   usage_id(customer, n), usage_no(customer, usage_id)   the customer's nth usage, and which one it is.
+--   limits_of(customer)               the view limits.
 --   ledger_problems()     a row per broken promise of the views; none when all is well. Every case ends with it.
 --
 -- A pool is called by its resource; the customer's global pool is '(global)'.
@@ -175,6 +182,97 @@ CREATE FUNCTION public.recharge_id(customer text, resource text DEFAULT NULL) RE
      WHERE r.customer_id = customer AND r.resource_id IS NOT DISTINCT FROM $2 AND r.status::text <> 'skipped' ORDER BY 1 DESC LIMIT 1
 $f$;
 
+CREATE FUNCTION public.refused(statement text) RETURNS TABLE (sqlstate text, figures jsonb, world text)
+LANGUAGE plpgsql AS $f$
+#variable_conflict use_column
+DECLARE
+    before text := public.world();
+    v_state text; v_detail text; v_figures jsonb;
+BEGIN
+    BEGIN
+        EXECUTE statement;
+        RAISE EXCEPTION USING ERRCODE = 'ZZ000', MESSAGE = 'no error';
+    EXCEPTION WHEN OTHERS THEN
+        GET STACKED DIAGNOSTICS v_state = RETURNED_SQLSTATE, v_detail = PG_EXCEPTION_DETAIL;
+    END;
+    IF left(v_state, 2) = 'PC' OR v_state = '22023' THEN
+        v_figures := public.fixed_figures(v_state, nullif(v_detail, '')::jsonb);
+    END IF;
+    RETURN QUERY SELECT CASE v_state WHEN 'ZZ000' THEN '00000' ELSE v_state END, v_figures,
+                        CASE WHEN before = public.world() THEN 'unchanged' ELSE 'CHANGED' END;
+END $f$;
+
+-- What the contract fixes of the DETAIL of an error: instants and intervals in one way of writing, nothing that a sequence made.
+CREATE FUNCTION public.fixed_figures(state text, detail jsonb) RETURNS jsonb LANGUAGE sql STABLE AS $f$
+    SELECT coalesce(jsonb_object_agg(k, CASE k WHEN 'window_end' THEN to_jsonb(public.at((v #>> '{}')::timestamptz)) WHEN 'per' THEN to_jsonb((v #>> '{}')::interval::text) ELSE v END), '{}')
+      FROM jsonb_each(detail) e (k, v)
+     WHERE k = ANY (ARRAY['index', 'row'] || CASE state
+        WHEN 'PC001' THEN '{balance,required,shortfall,floor}'::text[]
+        WHEN 'PC002' THEN '{kind,id}'::text[]
+        WHEN 'PC005' THEN '{status}'::text[]
+        WHEN 'PC007' THEN '{limit,used,required,window_end,per,scope}'::text[]
+        WHEN '22023' THEN '{argument,left}'::text[]
+        ELSE '{}'::text[] END)
+$f$;
+
+CREATE FUNCTION public.holds_of(customer text)
+    RETURNS TABLE (resource text, reservation text, status text, amount numeric, held numeric, charged numeric, feature text, value numeric, expires_at text, closed_at text)
+LANGUAGE plpgsql STABLE AS $f$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY SELECT coalesce(resource_id, '(global)'), reservation_id, r.status::text, r.amount, r.held, r.charged, feature_id, r.value, public.at(r.expires_at), public.at(r.closed_at)
+      FROM credit_pools.reservations r WHERE customer_id = customer ORDER BY resource_id COLLATE "C" NULLS FIRST, reservation_id COLLATE "C";
+END $f$;
+
+CREATE FUNCTION public.held_of(customer text, resource text DEFAULT '*')
+    RETURNS TABLE ("grant" text, amount numeric, remaining numeric, available numeric, held numeric, consumed numeric, expired numeric, voided numeric, status text)
+LANGUAGE sql STABLE AS $f$
+    SELECT coalesce(reason, source), amount, remaining, available, held, consumed, expired, voided, status::text
+      FROM credit_pools.grants WHERE customer_id = customer AND $2 IN ('*', coalesce(resource_id, '(global)'))
+     ORDER BY resource_id COLLATE "C" NULLS FIRST, credit_type_id COLLATE "C", grant_id
+$f$;
+
+CREATE FUNCTION public.usage_id(customer text, n int) RETURNS bigint LANGUAGE sql STABLE AS $f$
+    SELECT u.usage_id FROM credit_pools.usage_events u WHERE u.customer_id = customer ORDER BY 1 OFFSET n - 1 LIMIT 1
+$f$;
+
+CREATE FUNCTION public.usage_no(customer text, usage_id bigint) RETURNS text LANGUAGE sql STABLE AS $f$
+    SELECT 'u' || count(*) FROM credit_pools.usage_events u WHERE u.customer_id = customer AND u.usage_id <= $2 HAVING max(u.usage_id) = $2
+$f$;
+
+CREATE FUNCTION public.rows_of(customer text, resource text DEFAULT '*', after_seq bigint DEFAULT 0)
+    RETURNS TABLE (seq bigint, entry_type text, amount numeric, after numeric, "grant" text, reservation text, usage text, effective_at text)
+LANGUAGE sql STABLE AS $f$
+    SELECT l.seq, l.entry_type::text, l.amount, l.balance_after, coalesce(g.reason, g.source), l.reservation_id, public.usage_no(l.customer_id, l.usage_id), public.at(l.effective_at)
+      FROM credit_pools.ledger l LEFT JOIN credit_pools.grants g ON g.customer_id = l.customer_id AND g.grant_id = l.grant_id
+     WHERE l.customer_id = customer AND $2 IN ('*', coalesce(l.resource_id, '(global)')) AND l.seq > $3
+     ORDER BY l.resource_id COLLATE "C" NULLS FIRST, l.credit_type_id COLLATE "C", l.seq
+$f$;
+
+CREATE FUNCTION public.limits_of(customer text)
+    RETURNS TABLE (resource text, type text, everywhere boolean, amount numeric, per text, used numeric, remaining numeric, window_start text, window_end text)
+LANGUAGE plpgsql STABLE AS $f$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY SELECT coalesce(resource_id, CASE WHEN NOT all_resources THEN '(global)' END), credit_type_id, all_resources, l.amount, l.per::text, l.used, l.remaining, public.at(l.window_start), public.at(l.window_end)
+      FROM credit_pools.limits l WHERE customer_id = customer ORDER BY all_resources, resource_id COLLATE "C" NULLS FIRST, credit_type_id COLLATE "C", l.per;
+END $f$;
+
+CREATE FUNCTION public.hold_problems() RETURNS TABLE (problem text, customer text, resource text, type text, seq bigint)
+LANGUAGE plpgsql STABLE AS $f$
+#variable_conflict use_column
+BEGIN
+    IF to_regclass('credit_pools.reservations') IS NULL THEN RETURN; END IF;
+    RETURN QUERY
+    SELECT 'pool: held is not what its holds hold', customer_id, resource_id, credit_type_id, NULL FROM credit_pools.pools p
+               WHERE held <> (SELECT coalesce(sum(r.held), 0) FROM credit_pools.reservations r WHERE r.customer_id = p.customer_id AND r.pool_id = p.pool_id)
+    UNION ALL SELECT 'a closed hold holds', customer_id, resource_id, credit_type_id, NULL FROM credit_pools.reservations r
+               WHERE (r.status::text <> 'active') <> (closed_at IS NOT NULL) OR (r.status::text <> 'active' AND r.held <> 0) OR r.held < 0 OR r.charged < 0
+    UNION ALL SELECT 'grant: held is not what the ledger holds of it', customer_id, resource_id, credit_type_id, grant_id FROM credit_pools.grants g
+               WHERE held < 0 OR held <> (SELECT coalesce(-sum(x.amount), 0) FROM credit_pools.ledger x JOIN credit_pools.reservations r ON r.customer_id = x.customer_id AND r.reservation_id = x.reservation_id
+                                           WHERE x.customer_id = g.customer_id AND x.grant_id = g.grant_id AND r.status::text = 'active' AND x.entry_type::text IN ('reserve', 'release', 'reservation_expire'));
+END $f$;
+
 CREATE FUNCTION public.ledger_problems() RETURNS TABLE (problem text, customer text, resource text, type text, seq bigint)
 LANGUAGE sql STABLE AS $f$
     WITH l AS (
@@ -193,7 +291,11 @@ LANGUAGE sql STABLE AS $f$
     UNION ALL SELECT 'pool without ledger', customer_id, resource_id, credit_type_id, NULL FROM credit_pools.pools p
                WHERE NOT EXISTS (SELECT FROM l WHERE l.pool_id = p.pool_id)
     UNION ALL SELECT 'pool balance is not what its grants hold less its debt', customer_id, resource_id, credit_type_id, NULL FROM credit_pools.pools p
-               WHERE balance <> (SELECT coalesce(sum(available), 0) FROM credit_pools.grants g WHERE g.customer_id = p.customer_id AND g.pool_id = p.pool_id) - debt
+               WHERE balance <> (SELECT coalesce(sum(available), 0) + coalesce(sum(held), 0) FROM credit_pools.grants g WHERE g.customer_id = p.customer_id AND g.pool_id = p.pool_id) - held - debt
+    UNION ALL SELECT * FROM public.hold_problems()
+    UNION ALL SELECT 'usage: reversed is not what its reverse rows returned', customer_id, resource_id, credit_type_id, usage_id FROM credit_pools.usage_events u
+               WHERE reversed NOT BETWEEN 0 AND credits OR reversed <> (SELECT coalesce(sum(x.amount), 0) FROM credit_pools.ledger x
+                                  WHERE x.customer_id = u.customer_id AND x.usage_id = u.usage_id AND x.entry_type::text = 'reverse')
     UNION ALL SELECT 'pool balance is not granted - consumed - expired - voided - held - debt', customer_id, resource_id, credit_type_id, NULL FROM credit_pools.pools
                WHERE balance <> granted - consumed - expired - voided - held - debt
     UNION ALL SELECT 'rollover or settlement rows do not cancel out', customer_id, resource_id, credit_type_id, NULL
