@@ -32,7 +32,7 @@ extension_sql_file!(
 extension_sql_file!(
     "../sql/schema/60_views.sql",
     name = "views",
-    requires = ["recharge", clock::clock, api::reads::pool_now, api::reads::grants_now]
+    requires = ["recharge", clock::clock, api::limits::limit_window, api::reads::pool_now, api::reads::grants_now]
 );
 extension_sql_file!(
     "../sql/schema/65_maintenance.sql",

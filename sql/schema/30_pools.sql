@@ -7,6 +7,7 @@ CREATE SEQUENCE credit_pools.usage_id_seq AS bigint;
 CREATE SEQUENCE credit_pools.recharge_id_seq AS bigint;
 CREATE SEQUENCE credit_pools.revision_seq AS bigint;
 CREATE SEQUENCE credit_pools.schedule_id_seq AS bigint;
+CREATE SEQUENCE credit_pools.reservation_id_seq AS bigint;
 
 -- The lock and the summary of a pool. A usage changes no indexed column, so its update stays on the page
 -- (HOT); the free space is for that.
@@ -14,6 +15,9 @@ CREATE SEQUENCE credit_pools.schedule_id_seq AS bigint;
 -- The tables that usage writes have no CHECK and no index on an expression: PostgreSQL parses these anew for
 -- every statement, which took a quarter of a usage's time. The same invariants are asserted before each write
 -- (Wallet::audit).
+--
+-- held is what holds have of grants, and unbacked the part of it that they have of the overdraft. limited says that
+-- spending limits may cover the pool, so that usage elsewhere does not look for any.
 --
 -- scope_id is resource_id with '' for the global scope, for the key; resource_id is NULL there, for the views.
 CREATE TABLE credit_pools.pool (
@@ -25,6 +29,7 @@ CREATE TABLE credit_pools.pool (
     seq bigint NOT NULL,
     balance numeric NOT NULL,
     held numeric NOT NULL,
+    unbacked numeric NOT NULL,
     debt numeric NOT NULL,
     restricted numeric NOT NULL,
     granted numeric NOT NULL,
@@ -33,6 +38,7 @@ CREATE TABLE credit_pools.pool (
     voided numeric NOT NULL,
     overdraft_limit numeric NOT NULL,
     frozen boolean NOT NULL,
+    limited boolean NOT NULL,
     scope_revision bigint NOT NULL,
     recharge_threshold numeric,
     last_recharge_id bigint,
@@ -124,7 +130,8 @@ CREATE INDEX pool_grant_burn_order ON credit_pools.pool_grant
 
 -- One row per ledger entry. The first row of a usage also carries the usage itself (credits, shortfall,
 -- rate, key), so that the common usage costs one row. A usage that moved no credits has a row with
--- seq = -usage_id: it is a usage event, not a ledger entry.
+-- seq = -usage_id: it is a usage event, not a ledger entry. A shortfall below zero is what a lower total of a period
+-- (update_behavior set) gave back.
 CREATE TABLE credit_pools.ledger_entry (
     customer_id text COLLATE "C" NOT NULL,
     pool_id bigint NOT NULL,
@@ -156,6 +163,79 @@ CREATE TABLE credit_pools.ledger_entry (
 -- A usage's key counts once per customer; it stands on the usage's first row, the one with credits.
 CREATE UNIQUE INDEX ledger_entry_usage_key ON credit_pools.ledger_entry (customer_id, idempotency_key)
     WHERE idempotency_key IS NOT NULL AND credits IS NOT NULL;
+
+-- The rows of one usage, and those that take it back: usage_id grows with time, so this index does at its end only.
+CREATE INDEX ledger_entry_usage ON credit_pools.ledger_entry (usage_id) WHERE usage_id IS NOT NULL;
+
+-- What has been taken back of each usage, the sum of its rows of type reverse; few usages have a row.
+CREATE TABLE credit_pools.usage_reversal (
+    customer_id text COLLATE "C" NOT NULL,
+    usage_id bigint NOT NULL,
+    credits numeric NOT NULL,
+    PRIMARY KEY (customer_id, usage_id)
+);
+
+-- A scope's total of a feature in a billing period, for usage that is reported as a new total. It has what was recorded
+-- up to ledger row up_to_seq and usage up_to_usage; the rest is added when it is asked for, so that other usage pays
+-- nothing for it.
+CREATE TABLE credit_pools.usage_total (
+    customer_id text COLLATE "C" NOT NULL,
+    pool_id bigint NOT NULL,
+    feature_id text COLLATE "C" NOT NULL,
+    period_start timestamptz NOT NULL,
+    value numeric NOT NULL,
+    up_to_seq bigint NOT NULL,
+    up_to_usage bigint NOT NULL,
+    PRIMARY KEY (customer_id, pool_id, feature_id, period_start)
+) WITH (fillfactor = 80);
+
+-- Holds. grant_ids and parts say what is still held of which grant, in the order in which it will be charged; NULL among
+-- the ids is the overdraft. The first_ and closing_ columns answer a call that is repeated.
+CREATE TABLE credit_pools.reservation (
+    customer_id text COLLATE "C" NOT NULL,
+    reservation_id text COLLATE "C" NOT NULL,
+    pool_id bigint NOT NULL,
+    status text NOT NULL,
+    amount numeric NOT NULL,
+    held numeric NOT NULL,
+    charged numeric NOT NULL,
+    grant_ids bigint[] NOT NULL,
+    parts numeric[] NOT NULL,
+    feature_id text COLLATE "C",
+    value numeric,
+    rate numeric,
+    formula text,
+    dimensions jsonb,
+    expires_at timestamptz NOT NULL,
+    created_at timestamptz NOT NULL,
+    closed_at timestamptz,
+    payload_digest bigint NOT NULL,
+    first_expires_at timestamptz NOT NULL,
+    first_balance numeric NOT NULL,
+    closing_digest bigint,
+    closing_result jsonb,
+    metadata jsonb,
+    PRIMARY KEY (customer_id, reservation_id)
+) WITH (fillfactor = 70);
+
+CREATE INDEX reservation_open ON credit_pools.reservation (customer_id, pool_id) WHERE status = 'active';
+
+-- Spending limits: what a pool (scope_id '' is the global one), or with all_resources a customer, may use per window.
+-- The row counts for the window that it names and is locked by whoever uses credits under it.
+CREATE TABLE credit_pools.spending_limit (
+    customer_id text COLLATE "C" NOT NULL,
+    credit_type_id text COLLATE "C" NOT NULL,
+    all_resources boolean NOT NULL,
+    scope_id text COLLATE "C" NOT NULL,
+    per interval NOT NULL,
+    amount numeric NOT NULL,
+    window_start timestamptz NOT NULL,
+    window_end timestamptz NOT NULL,
+    used numeric NOT NULL,
+    created_at timestamptz NOT NULL,
+    updated_at timestamptz NOT NULL,
+    PRIMARY KEY (customer_id, credit_type_id, all_resources, scope_id, per)
+) WITH (fillfactor = 60);
 
 -- Keys of the calls other than usage, with what the first call returned.
 CREATE TABLE credit_pools.idempotency_key (

@@ -170,17 +170,43 @@ SELECT e.customer_id,
        e.feature_id,
        e.value,
        e.credits,
-       0::numeric AS reversed,
+       COALESCE(r.credits, 0) AS reversed,
        e.rate,
        e.dimensions,
        e.effective_at AS occurred_at,
        e.recorded_at,
        e.shortfall,
        e.idempotency_key,
-       e.metadata
+       e.metadata,
+       e.reservation_id
 FROM credit_pools.pool p
 JOIN credit_pools.ledger_entry e ON e.customer_id = p.customer_id AND e.pool_id = p.pool_id
+LEFT JOIN credit_pools.usage_reversal r ON r.customer_id = e.customer_id AND r.usage_id = e.usage_id
 WHERE e.credits IS NOT NULL;
+
+-- A hold whose time is over holds nothing, whether or not that has been booked.
+CREATE VIEW credit_pools.reservations AS
+SELECT r.customer_id,
+       p.resource_id,
+       p.credit_type_id,
+       r.reservation_id,
+       r.pool_id,
+       CASE WHEN t.over THEN 'expired' ELSE r.status END AS status,
+       r.amount,
+       CASE WHEN t.over THEN 0 ELSE r.held END AS held,
+       r.charged,
+       r.feature_id,
+       r.value,
+       r.rate,
+       r.formula,
+       r.dimensions,
+       r.expires_at,
+       r.created_at,
+       CASE WHEN t.over THEN r.expires_at ELSE r.closed_at END AS closed_at,
+       r.metadata
+FROM credit_pools.reservation r
+JOIN credit_pools.pool p ON p.customer_id = r.customer_id AND p.pool_id = r.pool_id
+CROSS JOIN LATERAL (SELECT r.status = 'active' AND r.expires_at <= credit_pools.clock() AS over) t;
 
 -- One row per subscription, whatever number of credit types its scope has pools for: credit_type_ids has
 -- them all, credit_type_id the only one where there is one.
@@ -263,3 +289,21 @@ SELECT r.customer_id,
        r.created_at,
        r.updated_at
 FROM credit_pools.recharge_policy r;
+
+-- What counts in a window that is over counts no more, whether or not anybody has used credits since.
+CREATE VIEW credit_pools.limits AS
+SELECT l.customer_id,
+       NULLIF(l.scope_id, '') AS resource_id,
+       l.credit_type_id,
+       l.all_resources,
+       l.amount,
+       l.per,
+       u.used,
+       GREATEST(trim_scale(l.amount - u.used), 0) AS remaining,
+       w.window_start,
+       w.window_end,
+       l.created_at,
+       l.updated_at
+FROM credit_pools.spending_limit l
+CROSS JOIN LATERAL credit_pools.limit_window(l.customer_id, l.per) w
+CROSS JOIN LATERAL (SELECT CASE WHEN l.window_start = w.window_start THEN l.used ELSE 0 END AS used) u;

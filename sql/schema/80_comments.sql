@@ -14,6 +14,10 @@ COMMENT ON TABLE credit_pools.subscription_version IS 'What a subscription was f
 COMMENT ON TABLE credit_pools.schedule IS 'Where each entry of a subscription''s plan stands: when it grants next, and into which pool';
 COMMENT ON TABLE credit_pools.pool_grant IS 'One row per grant. Written by functions only; read the view grants.';
 COMMENT ON TABLE credit_pools.ledger_entry IS 'Append-only. One row per ledger entry (seq > 0), or per usage that moved no credits (seq = -usage_id); read the views ledger and usage_events.';
+COMMENT ON TABLE credit_pools.usage_reversal IS 'What has been taken back of each usage, in credits';
+COMMENT ON TABLE credit_pools.usage_total IS 'Totals of features per billing period, for usage reported as a new total; up to up_to_seq and up_to_usage';
+COMMENT ON TABLE credit_pools.reservation IS 'Holds, open and closed; grant_ids and parts = what is still held of which grant, NULL = of the overdraft. Read the view reservations.';
+COMMENT ON TABLE credit_pools.spending_limit IS 'Spending limits and what was used in the window that they name; read the view limits.';
 COMMENT ON TABLE credit_pools.idempotency_key IS 'Keys of the calls other than usage, with what the first call returned; kept for ever';
 COMMENT ON TABLE credit_pools.recharge_policy IS 'Auto-recharge policies; resource_id empty = all pools of the customer and credit type';
 COMMENT ON TABLE credit_pools.recharge_spend IS 'What a policy with a spend or count limit has used per calendar period; the lock that its pools share';
@@ -24,6 +28,7 @@ COMMENT ON SEQUENCE credit_pools.grant_id_seq IS 'grant_id, below the shard''s n
 COMMENT ON SEQUENCE credit_pools.usage_id_seq IS 'usage_id, below the shard''s number';
 COMMENT ON SEQUENCE credit_pools.recharge_id_seq IS 'recharge_id, below the shard''s number';
 COMMENT ON SEQUENCE credit_pools.schedule_id_seq IS 'schedule_id, below the shard''s number';
+COMMENT ON SEQUENCE credit_pools.reservation_id_seq IS 'The numbers of reservation ids that are made';
 COMMENT ON SEQUENCE credit_pools.revision_seq IS 'Revisions of subscriptions, and the numbers of subscription ids that are made';
 
 COMMENT ON VIEW credit_pools.pools IS 'One row per pool, right to the instant whether or not maintenance has run. Amounts in credits of the pool''s type.';
@@ -188,3 +193,38 @@ COMMENT ON COLUMN credit_pools.auto_recharge_policies.backoff IS 'Pause after th
 COMMENT ON COLUMN credit_pools.auto_recharge_policies.spent_in_period IS 'Pending and succeeded spend of the current period; NULL where no limit has been counted';
 COMMENT ON COLUMN credit_pools.auto_recharge_policies.created_at IS 'When it was first set';
 COMMENT ON COLUMN credit_pools.auto_recharge_policies.updated_at IS 'When it was last set';
+
+COMMENT ON COLUMN credit_pools.usage_events.reservation_id IS 'The hold that it settled';
+COMMENT ON VIEW credit_pools.reservations IS 'One row per hold, open or closed, right to the instant whether or not maintenance has run';
+COMMENT ON COLUMN credit_pools.reservations.customer_id IS 'The billing account';
+COMMENT ON COLUMN credit_pools.reservations.resource_id IS 'The resource; NULL = the customer''s global pool';
+COMMENT ON COLUMN credit_pools.reservations.credit_type_id IS 'The credit currency';
+COMMENT ON COLUMN credit_pools.reservations.reservation_id IS 'Id, the caller''s own or made';
+COMMENT ON COLUMN credit_pools.reservations.pool_id IS 'The pool that it holds credits of';
+COMMENT ON COLUMN credit_pools.reservations.status IS 'active, settled, released, or expired: its time was over';
+COMMENT ON COLUMN credit_pools.reservations.amount IS 'Credits held at first';
+COMMENT ON COLUMN credit_pools.reservations.held IS 'Credits still held';
+COMMENT ON COLUMN credit_pools.reservations.charged IS 'Credits settled so far, beyond the hold included';
+COMMENT ON COLUMN credit_pools.reservations.feature_id IS 'The feature that it is for; NULL = plain credits';
+COMMENT ON COLUMN credit_pools.reservations.value IS 'The units of the feature that it was made for';
+COMMENT ON COLUMN credit_pools.reservations.rate IS 'Credits per unit when it was made; its settlements have the same';
+COMMENT ON COLUMN credit_pools.reservations.formula IS 'The rate''s formula when it was made';
+COMMENT ON COLUMN credit_pools.reservations.dimensions IS 'Dimensions that it was priced with';
+COMMENT ON COLUMN credit_pools.reservations.expires_at IS 'When it ends by itself';
+COMMENT ON COLUMN credit_pools.reservations.created_at IS 'When it was made';
+COMMENT ON COLUMN credit_pools.reservations.closed_at IS 'When it ended; NULL = active';
+COMMENT ON COLUMN credit_pools.reservations.metadata IS 'The application''s own JSON object';
+
+COMMENT ON VIEW credit_pools.limits IS 'One row per spending limit, in the calendar window of this instant (the customer''s time zone)';
+COMMENT ON COLUMN credit_pools.limits.customer_id IS 'The billing account';
+COMMENT ON COLUMN credit_pools.limits.resource_id IS 'The resource; NULL = the customer''s global pool, or with all_resources every pool';
+COMMENT ON COLUMN credit_pools.limits.credit_type_id IS 'The credit currency';
+COMMENT ON COLUMN credit_pools.limits.all_resources IS 'Whether it covers all pools of the customer and credit type together';
+COMMENT ON COLUMN credit_pools.limits.amount IS 'Credits that may be used per window';
+COMMENT ON COLUMN credit_pools.limits.per IS 'Length of the window';
+COMMENT ON COLUMN credit_pools.limits.used IS 'Credits used or held in the window';
+COMMENT ON COLUMN credit_pools.limits.remaining IS 'What may still be used in it';
+COMMENT ON COLUMN credit_pools.limits.window_start IS 'When the window began';
+COMMENT ON COLUMN credit_pools.limits.window_end IS 'When the next one begins';
+COMMENT ON COLUMN credit_pools.limits.created_at IS 'When it was set first';
+COMMENT ON COLUMN credit_pools.limits.updated_at IS 'When it was set last';

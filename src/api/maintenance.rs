@@ -20,6 +20,7 @@ fn run_maintenance(
     TableIterator::new(
         [
             ("pools", done.pools),
+            ("holds_expired", done.holds),
             ("grants_started", done.started),
             ("grants_expired", done.expired),
             ("renewals", done.renewed),

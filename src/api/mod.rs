@@ -6,10 +6,12 @@
 mod args;
 mod catalogue;
 mod grants;
+mod limits;
 mod maintenance;
 mod pools;
 mod reads;
 mod recharge;
+mod reservations;
 mod subscriptions;
 mod triggers;
 mod usage;

@@ -32,7 +32,7 @@ fn pool_now(
         .zip(pool_id)
         .and_then(|(customer_id, pool_id)| spi::connected(|| reading::pool_now(customer_id, pool_id)));
     TableIterator::new(pool.into_iter().map(|pool| {
-        let Figures { balance, held, debt, restricted, granted, consumed, expired, voided } = pool.figures;
+        let Figures { balance, held, debt, restricted, granted, consumed, expired, voided, .. } = pool.figures;
         (
             spi::numeric(balance),
             spi::numeric(granted),

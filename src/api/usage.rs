@@ -1,10 +1,11 @@
-//! report_usage and consume_credits.
+//! report_usage, consume_credits and reverse_usage.
 
 use pgrx::prelude::*;
 
 use super::args::{self, Described, JsonText};
 use super::call;
-use crate::engine::replay::Payload;
+use crate::engine::replay::{self, Payload};
+use crate::engine::reversing;
 use crate::engine::usage::{self, Key, Outcome, Request, What};
 use crate::error::{Error, Kind, Result};
 use crate::store::spi;
@@ -155,4 +156,47 @@ fn consume_credits(
             })
         })
     }))
+}
+
+#[pg_extern(security_definer)]
+#[search_path(pg_catalog, pg_temp)]
+fn reverse_usage(
+    customer_id: default!(Option<&str>, "NULL"),
+    usage_id: default!(Option<i64>, "NULL"),
+    credits: default!(Option<AnyNumeric>, "NULL"),
+    reason: default!(Option<&str>, "NULL"),
+    idempotency_key: default!(Option<&str>, "NULL"),
+) -> TableIterator<
+    'static,
+    (
+        name!(usage_id, i64),
+        name!(pool_id, i64),
+        name!(credits_returned, AnyNumeric),
+        name!(reversed, AnyNumeric),
+        name!(balance, AnyNumeric),
+        name!(is_duplicate, bool),
+    ),
+> {
+    let (outcome, is_duplicate) = call(|| {
+        let customer_id = args::id("customer_id", customer_id)?;
+        let idempotency_key = args::key(idempotency_key)?;
+        let payload = Payload::default().add(usage_id).number(&credits).add(reason);
+        replay::once(customer_id, "reverse_usage", idempotency_key, &payload, || {
+            reversing::reverse(
+                customer_id,
+                args::required("usage_id", usage_id)?,
+                args::optional_positive("credits", &credits)?,
+                args::note("reason", reason)?,
+                idempotency_key,
+            )
+        })
+    });
+    TableIterator::once((
+        outcome.usage_id,
+        outcome.pool_id,
+        spi::numeric(outcome.credits_returned),
+        spi::numeric(outcome.reversed),
+        spi::numeric(outcome.balance),
+        is_duplicate,
+    ))
 }

@@ -117,7 +117,10 @@ impl Wallet {
             return Ok(());
         }
         let (id, restricted) = (grant.id, grant.is_restricted());
-        if counted {
+        if counted && part.is_zero() {
+            // All that is left of it is held, and outlives it.
+            Ok(())
+        } else if counted {
             self.figures.expired = self.figures.expired.checked_add(part).ok_or(Refusal::Overflow)?;
             self.unrestrict(restricted, part)?;
             self.book(EntryType::Expire, -part, Some(id), at)

@@ -28,7 +28,13 @@ impl Wallet {
         }
         self.grants.retain(|grant| grant.created_at <= known_at);
         for grant in &mut self.grants {
-            let Some(rows) = later.get(&grant.id) else { continue };
+            let Some(rows) = later.get(&grant.id) else {
+                if grant.status == Status::Expired && grant.expires_at > known_at && grant.remaining().is_positive() {
+                    // All of it was held when it ended: no row says so.
+                    grant.status = Status::Active;
+                }
+                continue;
+            };
             grant.expires_at = rows.iter().find_map(|row| row.end_before).unwrap_or(grant.expires_at);
             let not_begun = |unpaid| if unpaid { Status::PendingPayment } else { Status::Scheduled };
             let booked = |kind: EntryType| rows.iter().find(|row| row.kind == kind);

@@ -155,6 +155,11 @@ impl Wallet {
         let held = hold.held();
         let within = charge.min(held);
         let beyond = charge.checked_sub(within).ok_or(Refusal::Overflow)?;
+        if beyond.is_positive() && self.frozen {
+            // The excess is usage like any other.
+            return Err(Refusal::Frozen);
+        }
+        let hold = self.open_hold(id)?;
         let overdrawn = hold.parts.iter().any(|part| part.grant_id.is_none());
         if (beyond.is_positive() || overdrawn) && !self.all_loaded {
             return Err(Refusal::NeedsAllGrants);

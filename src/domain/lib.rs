@@ -19,6 +19,7 @@ mod recharge;
 mod reversal;
 mod schedule;
 mod seal;
+mod spending;
 mod wallet;
 
 pub use amount::{Amount, AmountError, Limit, MAX_INTEGER_DIGITS, MAX_SCALE};
@@ -35,6 +36,7 @@ pub use recharge::{Attempt, Decision, PolicyRules, PoolView, Size, SkipReason, S
 pub use reversal::{DrawnPart, PaidDebt};
 pub use schedule::{Cadence, EntryTerms, Period, Rollover, Schedule};
 pub use seal::{SealedRow, fingerprint, seal};
+pub use spending::SpendingLimit;
 pub use wallet::{Drawn, Entry, EntryType, Figures, GrantChange, OnInsufficient, Refusal, Wallet};
 
 #[cfg(test)]

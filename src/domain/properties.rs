@@ -7,6 +7,7 @@
 
 mod amount;
 mod calendar;
+mod event;
 mod formula;
 mod model;
 mod operations;

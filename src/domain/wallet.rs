@@ -123,7 +123,9 @@ pub struct Drawn {
 pub enum Refusal {
     Frozen,
     /// More than the spending limits leave.
-    OverLimit,
+    OverLimit {
+        required: Amount,
+    },
     Insufficient {
         balance: Amount,
         required: Amount,
@@ -268,7 +270,7 @@ impl Wallet {
         let capped = on_insufficient == OnInsufficient::Cap;
         let ceiling = self.ceiling.map_or(cost, |left| left.max(Amount::ZERO).min(cost));
         if ceiling < cost && !capped {
-            return Err(Refusal::OverLimit);
+            return Err(Refusal::OverLimit { required: cost });
         }
         let usable = self.usable(feature)?;
         let balance = self.free_of(usable)?;

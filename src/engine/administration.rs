@@ -67,7 +67,7 @@ fn change(pool: &mut LockedPool, overdraft_limit: Option<Limit>, frozen: Option<
     wallet.overdraft = overdraft_limit.unwrap_or(wallet.overdraft);
     wallet.frozen = frozen.unwrap_or(wallet.frozen);
     pool.row.metadata = metadata.map(str::to_owned);
-    pool.write(&Note::default());
+    pool.write(Note::default());
 }
 
 fn outcome(pool: &LockedPool) -> Outcome {

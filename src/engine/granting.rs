@@ -77,7 +77,7 @@ pub fn grant(request: &Request) -> Result<Outcome> {
         metadata: request.metadata,
         ..Note::default()
     };
-    pool.write(&note);
+    pool.write(note.clone());
     outcome(&pool, id)
 }
 
@@ -110,9 +110,9 @@ pub fn confirm_payment(customer_id: &str, grant_id: i64, payment_reference: Opti
         if let Some(reference) = payment_reference {
             grants::set_payment_reference(customer_id, grant_id, reference);
         }
-        pool.write(&Note { reason: Some("payment confirmed"), ..Note::default() });
+        pool.write(Note { reason: Some("payment confirmed"), ..Note::default() });
     } else if pool.has_due() {
-        pool.write(&Note::default());
+        pool.write(Note::default());
     }
     outcome(&pool, grant_id)
 }
@@ -133,7 +133,7 @@ pub fn void(
     let now = pool.now;
     let taken = pool.ask(|wallet| wallet.void(grant_id, amount, now))?;
     if taken.is_positive() || pool.has_due() {
-        pool.write(&Note { reason, idempotency_key, ..Note::default() });
+        pool.write(Note { reason, idempotency_key, ..Note::default() });
     }
     Ok(Outcome { voided: taken, ..outcome(&pool, grant_id)? })
 }
@@ -165,9 +165,9 @@ pub fn update(customer_id: &str, grant_id: i64, update: &Update, idempotency_key
     let changes = text_changes(customer_id, grant_id, update);
     if !(same_priority && same_end && changes.is_empty()) {
         pool.ask(|wallet| wallet.update(grant_id, update.priority, update.expires_at, now))?;
-        pool.write(&Note { idempotency_key, changes, ..Note::default() });
+        pool.write(Note { idempotency_key, changes, ..Note::default() });
     } else if pool.has_due() {
-        pool.write(&Note::default());
+        pool.write(Note::default());
     }
     outcome(&pool, grant_id)
 }

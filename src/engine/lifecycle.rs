@@ -72,7 +72,7 @@ pub fn cancel(call: &Call, at: Option<Instant>, expire_credits: bool) -> Result<
             }
         }
         pool.carry_out_due()?;
-        pool.write(&note);
+        pool.write(note.clone());
     }
     plan_pools::outcome(subscription, now)
 }
@@ -110,7 +110,7 @@ pub fn transfer(call: &Call, to_resource_id: &str, move_credits: bool) -> Result
         let target = to.iter_mut().find(|to| to.row.credit_type_id == pool.row.credit_type_id);
         leave(call, pool, target, &subscription, move_credits)?;
         pool.row.scope_revision = subscription.revision;
-        pool.write(&note);
+        pool.write(note.clone());
     }
     for pool in &mut to {
         if let Some(Some(limit)) = limits.get(&pool.row.credit_type_id) {
@@ -119,7 +119,7 @@ pub fn transfer(call: &Call, to_resource_id: &str, move_credits: bool) -> Result
         pool.row.scope_revision = subscription.revision;
         pool.load_schedules();
         pool.carry_out_due()?;
-        pool.write(&note);
+        pool.write(note.clone());
     }
     plan_pools::outcome(subscription, now)
 }
@@ -177,7 +177,7 @@ pub fn set_quantity(call: &Call, feature_id: &str, quantity: Amount) -> Result<O
         let ours = schedules_of(pool, &subscription);
         let now = pool.now;
         pool.ask(|wallet| wallet.top_up(&ours, now, &mut || next_id(Sequence::Grant)))?;
-        pool.write(&note);
+        pool.write(note.clone());
     }
     plan_pools::outcome(subscription, now)
 }

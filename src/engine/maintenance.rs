@@ -17,6 +17,7 @@ const PIECE: i64 = 1_000;
 #[derive(Default)]
 pub struct Done {
     pub pools: i64,
+    pub holds: i64,
     pub started: i64,
     pub expired: i64,
     pub renewed: i64,
@@ -29,6 +30,7 @@ pub struct Done {
 impl Done {
     fn add(&mut self, other: &Done) {
         self.pools += other.pools;
+        self.holds += other.holds;
         self.started += other.started;
         self.expired += other.expired;
         self.renewed += other.renewed;
@@ -106,11 +108,12 @@ fn carry_out(rows: Vec<PoolRow>) -> Result<Done> {
         in_scratch_memory(|| -> Result<()> {
             let mut pool = LockedPool::advanced(row)?;
             done.pools += 1;
+            done.holds += pool.due_holds();
             done.renewed += pool.due_renewals();
             done.started += pool.due_count(EntryType::Grant) - pool.due_renewals();
             done.expired += pool.due_count(EntryType::Expire);
             done.rolled_over += pool.due_count(EntryType::RolloverIn);
-            if pool.write(&Note::default()) { Ok(()) } else { Err(Error::state("the pool was not written")) }
+            if pool.write(Note::default()) { Ok(()) } else { Err(Error::state("the pool was not written")) }
         })?;
     }
     Ok(done)

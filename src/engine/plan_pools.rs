@@ -111,7 +111,7 @@ pub fn fill(
         }
         pool.watch_schedules();
         pool.carry_out_due()?;
-        pool.write(note);
+        pool.write(note.clone());
     }
     Ok(())
 }

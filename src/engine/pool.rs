@@ -2,15 +2,18 @@
 
 use std::collections::{HashMap, HashSet};
 
-use credit_pools_domain::{Amount, Entry, EntryType, Grant, Instant, Limit, MAX_INTEGER_DIGITS, Refusal, Wallet};
+use credit_pools_domain::{
+    Amount, Entry, EntryType, Grant, Hold, HoldStatus, Instant, Limit, MAX_INTEGER_DIGITS, Refusal, Wallet,
+};
 
+use super::limiting::Limits;
 use crate::clock;
 use crate::error::{Error, Kind, Result};
-use crate::store::ledger::{self, Note};
+use crate::store::ledger::{self, LedgerRow, Note};
 use crate::store::pools::{self, PoolRow};
 use crate::store::schedules::{self, Key};
 use crate::store::spi::{Sequence, next_id};
-use crate::store::{grants, spi};
+use crate::store::{grants, reservations, spi};
 
 pub struct LockedPool {
     pub row: PoolRow,
@@ -20,6 +23,8 @@ pub struct LockedPool {
     due: usize,
     /// The clock has moved something in the pool, be it only the instant to look at it next.
     moved: bool,
+    /// The spending limits that cover it, once they are loaded.
+    limits: Option<Limits>,
 }
 
 impl LockedPool {
@@ -35,7 +40,7 @@ impl LockedPool {
     /// A pool whose row has just been locked, with what is due carried out.
     pub fn advanced(row: PoolRow) -> Result<LockedPool> {
         let now = clock::now().max(row.last_recorded_at);
-        let mut pool = LockedPool { row, now, due: 0, moved: false };
+        let mut pool = LockedPool { row, now, due: 0, moved: false, limits: None };
         pool.carry_out_due()?;
         pool.due = pool.row.wallet.entries.len();
         Ok(pool)
@@ -49,15 +54,62 @@ impl LockedPool {
     pub fn carry_out_due(&mut self) -> Result<()> {
         let now = self.now;
         if self.row.wallet.next_transition <= now {
+            let first = self.row.wallet.entries.len();
             self.moved |= self.ask(|wallet| wallet.advance(now, &mut || next_id(Sequence::Grant)))?;
+            self.uncount_timed_out(first);
         }
         Ok(())
+    }
+
+    /// What holds gave back when their time was over counts no more under spending limits.
+    fn uncount_timed_out(&mut self, first: usize) {
+        let entries = self.row.wallet.entries.iter().skip(first);
+        let timed_out = entries.filter(|entry| entry.kind == EntryType::ReservationExpire);
+        let returned: Vec<(Amount, Instant)> = timed_out
+            .filter_map(|entry| {
+                let hold = self.row.wallet.find_hold(entry.reservation.as_deref()?)?;
+                Some((entry.amount, hold.created_at))
+            })
+            .collect();
+        if !returned.is_empty() {
+            self.load_limits();
+            for (amount, since) in returned {
+                self.unspend(amount, since);
+            }
+        }
+    }
+
+    /// Loads and locks the spending limits that cover the pool, and says what they leave.
+    pub fn load_limits(&mut self) {
+        if self.row.limited && self.limits.is_none() {
+            let PoolRow { customer_id, credit_type_id, resource_id, .. } = &self.row;
+            self.limits = Some(Limits::lock_for(customer_id, credit_type_id, resource_id, self.now));
+        }
+        self.row.wallet.ceiling = self.limits.as_ref().and_then(Limits::left);
+    }
+
+    pub fn limits(&mut self) -> Option<&mut Limits> {
+        self.limits.as_mut()
+    }
+
+    /// Counts under the spending limits.
+    pub fn spend(&self, amount: Amount) {
+        if let Some(limits) = &self.limits {
+            limits.spend(amount);
+        }
+    }
+
+    /// Counts no more what was counted at `since`.
+    pub fn unspend(&self, amount: Amount, since: Instant) {
+        if let Some(limits) = &self.limits {
+            limits.unspend(amount, since);
+        }
     }
 
     /// A pool that this call opens; its opening entry counts as booked before the call.
     pub fn opened(row: PoolRow, now: Instant) -> LockedPool {
         let due = row.wallet.entries.len();
-        LockedPool { row, now, due, moved: false }
+        LockedPool { row, now, due, moved: false, limits: None }
     }
 
     /// Loads the grants that usage draws from first.
@@ -77,7 +129,28 @@ impl LockedPool {
         let kept: HashSet<i64> = wallet.grants.iter().map(|grant| grant.id).collect();
         wallet.grants.extend(open.into_iter().filter(|grant| !kept.contains(&grant.id)));
         wallet.schedules = schedules::running(&self.row.customer_id, self.row.pool_id).schedules;
+        if wallet.figures.held.is_positive() || wallet.holds.iter().any(|hold| hold.dirty) {
+            let open = reservations::open(&self.row.customer_id, self.row.pool_id);
+            let known: HashSet<String> = wallet.holds.iter().map(|hold| hold.id.to_string()).collect();
+            wallet.holds.extend(open.into_iter().filter(|hold| !known.contains(&*hold.id)));
+            let parts: Vec<i64> = held_grants(&wallet.holds);
+            for grant_id in parts {
+                // What is held may be of a grant that is over.
+                if wallet.find(grant_id).is_err() {
+                    wallet.grants.extend(grants::one(&self.row.customer_id, grant_id));
+                }
+            }
+        }
         wallet.all_loaded = true;
+    }
+
+    /// Puts a hold in hand, with the grants that back it.
+    pub fn load_hold(&mut self, hold: Hold) -> Result<()> {
+        let parts = held_grants(std::slice::from_ref(&hold));
+        if self.row.wallet.find_hold(&hold.id).is_none() {
+            self.row.wallet.holds.push(hold);
+        }
+        parts.into_iter().try_for_each(|grant_id| self.load_grant(grant_id))
     }
 
     /// Loads every open grant and every schedule, also those of plans that were left, as their subscription is now.
@@ -121,7 +194,12 @@ impl LockedPool {
             self.load_open();
             answer = question(&mut self.row.wallet);
         }
-        answer.map_err(|refusal| explain(refusal, &self.row))
+        answer.map_err(|refusal| match (refusal, &self.limits) {
+            (Refusal::OverLimit { required }, Some(limits)) => {
+                limits.refusal(&self.row.resource_id, &self.row.credit_type_id, required)
+            }
+            (refusal, _) => explain(refusal, &self.row),
+        })
     }
 
     /// Puts a new grant into the pool and writes its row.
@@ -140,32 +218,37 @@ impl LockedPool {
         self.row.wallet.find(grant_id).map_err(|_| Error::unknown("grant", grant_id))
     }
 
-    /// Writes ledger rows, grants and the pool. `false`: the usage's key is taken, and nothing was written.
-    pub fn write(&mut self, note: &Note) -> bool {
+    /// Seals what the clock and the call have done since the last time, as ledger rows still to be written.
+    pub fn book<'n>(&mut self, note: Note<'n>, actor: &str) -> Vec<LedgerRow<'n>> {
         if !self.row.wallet.audit() {
             // Not reachable by the rules; should it ever be, the sums must not reach the books.
             unsound(&self.row).raise();
         }
         let entries = std::mem::take(&mut self.row.wallet.entries);
+        self.row.last_recorded_at = self.now;
+        let due = std::mem::take(&mut self.due);
+        ledger::seal_all(&mut self.row, entries, due, note, actor, self.now)
+    }
+
+    /// Writes ledger rows, grants and the pool. `false`: the usage's key is taken, and nothing was written.
+    pub fn write(&mut self, note: Note) -> bool {
         let actor = spi::actor();
         let now = self.now;
-        self.row.last_recorded_at = now;
-        let nothing = Note::default();
-        let mut rows = Vec::with_capacity(entries.len());
-        for (index, entry) in entries.iter().enumerate() {
-            let note = if index < self.due { &nothing } else { note };
-            rows.push(ledger::sealed(&mut self.row, entry, note, index == self.due, &actor, now));
-        }
-        let changed: Vec<&Grant> = self.row.wallet.grants.iter().filter(|g| g.dirty || g.fresh).collect();
-        if note.usage.is_some()
+        let (due, is_usage) = (self.due, note.usage.is_some());
+        let rows = self.book(note, &actor);
+        let wallet = &self.row.wallet;
+        let changed: Vec<&Grant> = wallet.grants.iter().filter(|g| g.dirty || g.fresh).collect();
+        if is_usage
             && !self.moved
+            && self.limits.is_none()
+            && wallet.holds.is_empty()
             && let ([row], [grant]) = (rows.as_slice(), changed.as_slice())
-            && is_plain_draw(row.entry, grant)
+            && is_plain_draw(&row.entry, grant)
         {
             return ledger::write_one_grant_usage(&self.row, row, grant, &actor, now);
         }
-        // The row that carries a usage's key first: where the key is taken, nothing else is written.
-        let (due, own) = rows.split_at(self.due.min(rows.len()));
+        // The rows that may carry a usage's key first: where the key is taken, nothing else is written.
+        let (due, own) = rows.split_at(due.min(rows.len()));
         if let Some((head, rest)) = own.split_first() {
             if !ledger::insert(&self.row, head, &actor, now) {
                 return false;
@@ -178,20 +261,30 @@ impl LockedPool {
                 ledger::insert(&self.row, row, &actor, now);
             }
         }
-        for grant in changed {
+        self.write_state();
+        true
+    }
+
+    /// Writes everything but ledger rows.
+    fn write_state(&mut self) {
+        for grant in self.row.wallet.grants.iter_mut().filter(|g| g.dirty || g.fresh) {
             if grant.fresh {
                 grants::insert(&self.row.customer_id, self.row.pool_id, grant, &grants::Terms::default());
             } else {
                 grants::update(&self.row.customer_id, grant);
             }
-        }
-        for grant in &mut self.row.wallet.grants {
             (grant.fresh, grant.dirty) = (false, false);
         }
+        for hold in self.row.wallet.holds.iter_mut().filter(|hold| hold.dirty) {
+            reservations::update(&self.row.customer_id, hold);
+            hold.dirty = false;
+        }
         self.save_schedules();
-        (self.due, self.moved) = (0, false);
+        if let Some(limits) = &self.limits {
+            limits.save(&self.row.customer_id, &self.row.credit_type_id, &self.row.resource_id);
+        }
+        self.moved = false;
         pools::update(&self.row);
-        true
     }
 
     /// Whether anything was due, and so must be written even where the call itself changes nothing.
@@ -202,6 +295,12 @@ impl LockedPool {
     /// What the clock did, by kind of entry.
     pub fn due_count(&self, kind: EntryType) -> i64 {
         self.row.wallet.entries.iter().take(self.due).filter(|entry| entry.kind == kind).count() as i64
+    }
+
+    /// How many holds the clock ended.
+    pub fn due_holds(&self) -> i64 {
+        let holds = &self.row.wallet.holds;
+        holds.iter().filter(|hold| hold.dirty && hold.status == HoldStatus::Expired).count() as i64
     }
 
     /// How many grants the clock made for new periods.
@@ -218,6 +317,16 @@ impl LockedPool {
         }
         balance
     }
+}
+
+/// Writes what a call changed of a pool beside its credits.
+pub fn write_flags(pool: &LockedPool) {
+    pools::update(&pool.row);
+}
+
+/// The grants that holds have parts of.
+pub fn held_grants(holds: &[Hold]) -> Vec<i64> {
+    holds.iter().flat_map(|hold| &hold.parts).filter_map(|part| part.grant_id).collect()
 }
 
 fn unsound(pool: &PoolRow) -> Error {
@@ -248,6 +357,10 @@ fn explain(refusal: Refusal, pool: &PoolRow) -> Error {
             Error::state(format!("the grant is {}", status.as_str())).with("status", status.as_str())
         }
         Refusal::UnknownGrant => Error::unknown("grant", ""),
+        Refusal::HoldClosed => Error::state("the reservation is closed"),
+        Refusal::OverLimit { required } => {
+            Error::new(Kind::LimitExceeded, "a spending limit is reached").with_number("required", required)
+        }
         Refusal::NeedsAllGrants | Refusal::Overflow => Error::argument(
             "amount",
             format!("the sums of the pool of {} would pass {} digits", describe(pool), MAX_INTEGER_DIGITS + 2),

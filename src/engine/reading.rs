@@ -1,12 +1,12 @@
 //! Figures right to the instant, for the views: what is due is carried out in memory only.
 
-use credit_pools_domain::{Amount, Figures, Grant, Instant, Limit, Span, Status, Wallet, Zone};
+use credit_pools_domain::{Amount, Figures, Grant, Hold, Instant, Limit, Span, Status, Wallet, Zone};
 
 use super::opening::check_scope;
-use super::pool::unknown_pool;
+use super::pool::{held_grants, unknown_pool};
 use crate::clock;
 use crate::error::{Error, Result};
-use crate::store::{grants, ledger, pools, schedules};
+use crate::store::{grants, ledger, pools, reservations, schedules};
 
 /// Every renewal until then is gone through.
 const LONGEST_LOOK_AHEAD: Span = Span { months: 1200, days: 0, micros: 0 };
@@ -37,10 +37,21 @@ fn advanced(customer_id: &str, pool_id: i64, load: fn(&str, i64) -> Vec<Grant>) 
     let now = clock::statement_start().max(row.last_recorded_at);
     let mut wallet = row.wallet;
     wallet.grants = load(customer_id, pool_id);
+    load_holds(&mut wallet, customer_id, reservations::read_open(customer_id, pool_id));
     wallet.schedules = schedules::read_running(customer_id, pool_id);
     wallet.all_loaded = true;
     let booked = wallet.clone();
     Some(if wallet.advance(now, &mut unbooked_id()).is_ok() { wallet } else { booked })
+}
+
+/// Holds, with the grants that they have parts of, whatever has become of these.
+fn load_holds(wallet: &mut Wallet, customer_id: &str, holds: Vec<Hold>) {
+    for grant_id in held_grants(&holds) {
+        if wallet.find(grant_id).is_err() {
+            wallet.grants.extend(grants::read_one(customer_id, grant_id));
+        }
+    }
+    wallet.holds = holds;
 }
 
 /// The sums of a pool at an instant: of what was recorded by `known_at` and counts by `at`, and of what the clock
@@ -71,9 +82,11 @@ pub fn balance_at(
     let (seq, recorded_at) = ledger::last_recorded_by(customer_id, pool_id, from);
     if from < last_recorded_at {
         wallet.schedules = schedules::read_as_of(customer_id, pool_id, from, recorded_at);
+        wallet.holds = reservations::read_as_of(customer_id, pool_id, seq);
         wallet.rewind(from, &ledger::sums_after(customer_id, pool_id, seq)).map_err(too_large)?;
     } else {
         wallet.schedules = schedules::read_running(customer_id, pool_id);
+        wallet.holds = reservations::read_open(customer_id, pool_id);
     }
     wallet.advance(at, &mut unbooked_id()).map_err(too_large)?;
     if at < known_at {

@@ -107,7 +107,7 @@ fn settle(pool: &mut LockedPool, recharge: &Recharge, payment_reference: Option<
     // The trigger passes over an update that changes this column: the recharge's own grant fires nothing.
     pool.row.last_recharge_id = Some(recharge.recharge_id);
     let note = Note { recharge_id: Some(recharge.recharge_id), reason: Some("auto-recharge"), ..Note::default() };
-    pool.write(&note);
+    pool.write(note.clone());
     Ok(grant_id)
 }
 
@@ -142,12 +142,12 @@ fn spend_window(policy: &Policy, zone: &Zone, now: Instant) -> Result<Window> {
     Ok(Window { start, end })
 }
 
-fn customer_zone(customer_id: &str) -> Result<Zone> {
+pub fn customer_zone(customer_id: &str) -> Result<Zone> {
     let name = customers::time_zone(customer_id).unwrap_or_else(|| "UTC".to_owned());
     Zone::find(&name).map_err(|_| super::provisioning::unknown_zone(&name))
 }
 
-fn bad_span(argument: &str) -> Error {
+pub fn bad_span(argument: &str) -> Error {
     Error::argument(argument, format!("{argument} leaves the range of the calendar"))
 }
 
@@ -223,7 +223,7 @@ fn apply(customer_id: &str, credit_type_id: &str, resource_id: &str) -> Result<C
         }
         pool.row.recharge_threshold = policy.map(|p| p.threshold);
         pool.row.breaker_opened_at = None;
-        pool.write(&Note::default());
+        pool.write(Note::default());
         covered.pools += 1;
         covered.asked += i64::from(recharges::asked_since(customer_id, pool.row.pool_id, newest));
     }
@@ -262,7 +262,7 @@ pub fn complete(customer_id: &str, recharge_id: i64, payment_reference: Option<&
     };
     let grant_id = if is_duplicate {
         if pool.has_due() {
-            pool.write(&Note::default());
+            pool.write(Note::default());
         }
         recharge.grant_id
     } else {
@@ -319,7 +319,7 @@ pub fn fail(customer_id: &str, recharge_id: i64, reason: Option<&str>, permanent
         pool.row.breaker_opened_at = Some(pool.now);
     }
     if next_attempt_at.is_none() || pool.has_due() {
-        pool.write(&Note::default());
+        pool.write(Note::default());
     }
     Ok(Failed {
         recharge_id,

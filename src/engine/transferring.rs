@@ -45,7 +45,7 @@ pub fn transfer(request: &Request) -> Result<Outcome> {
         // New, and so nobody's: that its id is the later one makes no cycle.
         granting_credit_type(credit_type_id)?;
         let (mut pool, _) = open_or_lock(customer_id, to_resource_id, credit_type_id, None, None)?;
-        pool.write(&Note::default());
+        pool.write(Note::default());
     }
     let mut locked =
         LockedPool::all_advanced(pools::lock_pair(customer_id, credit_type_id, from_resource_id, to_resource_id))?;
@@ -68,8 +68,8 @@ pub fn transfer(request: &Request) -> Result<Outcome> {
         to.ask(|wallet| wallet.transfer_in(grant.clone(), now))?;
     }
     let note = Note { reason: request.reason, idempotency_key: request.idempotency_key, ..Note::default() };
-    from.write(&note);
-    to.write(&note);
+    from.write(note.clone());
+    to.write(note.clone());
     Ok(Outcome {
         amount: request.amount,
         from_pool_id: from.row.pool_id,

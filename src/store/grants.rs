@@ -96,12 +96,24 @@ pub fn read_all(customer_id: &str, pool_id: i64) -> Vec<Grant> {
     ALL.rows(&[Arg::Text(customer_id), Arg::Int(pool_id)], read_full)
 }
 
+macro_rules! one_grant {
+    () => {
+        concat!(
+            "SELECT ",
+            full_grant_columns!(),
+            " FROM credit_pools.pool_grant g WHERE g.customer_id = $1 AND g.grant_id = $2"
+        )
+    };
+}
+
 pub fn one(customer_id: &str, grant_id: i64) -> Option<Grant> {
-    static ONE: Statement = Statement::new(concat!(
-        "SELECT ",
-        full_grant_columns!(),
-        " FROM credit_pools.pool_grant g WHERE g.customer_id = $1 AND g.grant_id = $2"
-    ));
+    static ONE: Statement = Statement::new(one_grant!());
+    ONE.first(&[Arg::Text(customer_id), Arg::Int(grant_id)], read_full)
+}
+
+/// The same in the caller's snapshot, for reads.
+pub fn read_one(customer_id: &str, grant_id: i64) -> Option<Grant> {
+    static ONE: Statement = Statement::read(one_grant!());
     ONE.first(&[Arg::Text(customer_id), Arg::Int(grant_id)], read_full)
 }
 

@@ -2,6 +2,8 @@
 
 use credit_pools_domain::{Amount, BookedRows, Entry, EntryType, Instant, SealedRow, seal};
 
+use std::rc::Rc;
+
 use serde_json::{Map, Value, json};
 
 use super::pools::PoolRow;
@@ -9,9 +11,10 @@ use super::spi::{Arg, Row, Statement};
 use credit_pools_domain::Grant;
 
 /// What a call adds to the rows that it books.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Note<'a> {
     pub usage: Option<UsageNote<'a>>,
+    pub reversal: Option<ReversalNote<'a>>,
     pub recharge_id: Option<i64>,
     pub idempotency_key: Option<&'a str>,
     pub reason: Option<&'a str>,
@@ -22,6 +25,7 @@ pub struct Note<'a> {
 }
 
 /// The usage that rows belong to.
+#[derive(Clone)]
 pub struct UsageNote<'a> {
     pub usage_id: i64,
     pub feature_id: Option<&'a str>,
@@ -29,62 +33,164 @@ pub struct UsageNote<'a> {
     pub credits: Amount,
     pub shortfall: Amount,
     pub rate: Option<Amount>,
-    pub payload_digest: i64,
+    /// Of its key, which then stands with the usage.
+    pub payload_digest: Option<i64>,
+}
+
+/// The usage that rows take back.
+#[derive(Clone)]
+pub struct ReversalNote<'a> {
+    pub usage_id: i64,
+    pub feature_id: Option<&'a str>,
+    /// Taken out of the period's total.
+    pub value: Option<Amount>,
+}
+
+/// Where a row stands among those of its call.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// The first, or the first of a usage: it carries what is said once.
+    Head,
+    Other,
 }
 
 /// One row, ready to be written.
 pub struct LedgerRow<'a> {
-    pub entry: &'a Entry,
-    pub note: &'a Note<'a>,
-    /// The first row of a usage carries the usage.
-    pub head: bool,
+    pub entry: Entry,
+    note: Rc<Note<'a>>,
+    place: Place,
     /// The call's metadata on its first row, what changed on an update.
-    pub metadata: Option<String>,
-    pub hash: [u8; 32],
+    metadata: Option<String>,
+    hash: [u8; 32],
 }
 
-/// Seals an entry onto the pool's chain; the pool's head moves with it.
-pub fn sealed<'a>(
+impl<'a> LedgerRow<'a> {
+    fn is_head(&self) -> bool {
+        self.place == Place::Head
+    }
+
+    /// The usage that the row is a part of, or takes back.
+    fn usage_id(&self) -> Option<i64> {
+        usage_of(&self.entry, &self.note).map(|(id, ..)| id)
+    }
+
+    fn feature_id(&self) -> Option<&'a str> {
+        usage_of(&self.entry, &self.note).and_then(|(_, feature, _)| feature)
+    }
+
+    fn value(&self) -> Option<Amount> {
+        usage_of(&self.entry, &self.note).filter(|_| self.is_head()).and_then(|(.., value)| value)
+    }
+
+    /// The usage that the row stands for.
+    fn head_usage(&self) -> Option<&UsageNote<'a>> {
+        self.note.usage.as_ref().filter(|_| self.is_head() && self.entry.kind.is_usage())
+    }
+
+    fn key(&self) -> Option<&'a str> {
+        key_of(&self.entry, &self.note, self.place)
+    }
+
+    /// Whether another session may be writing the same key.
+    fn has_usage_key(&self) -> bool {
+        self.head_usage().is_some() && self.key().is_some()
+    }
+}
+
+/// Usage, feature and value that a row is about.
+fn usage_of<'a>(entry: &Entry, note: &Note<'a>) -> Option<(i64, Option<&'a str>, Option<Amount>)> {
+    match entry.kind {
+        EntryType::Reverse => note.reversal.as_ref().map(|r| (r.usage_id, r.feature_id, r.value)),
+        kind if kind.is_usage() => note.usage.as_ref().map(|u| (u.usage_id, u.feature_id, u.value)),
+        _ => None,
+    }
+}
+
+/// A usage's own key stands with the usage, where it must be unique; that of another call elsewhere.
+fn key_of<'a>(entry: &Entry, note: &Note<'a>, place: Place) -> Option<&'a str> {
+    let with_usage = note.usage.as_ref().is_none_or(|usage| usage.payload_digest.is_some());
+    note.idempotency_key.filter(|_| place == Place::Head && (with_usage || !entry.kind.is_usage()))
+}
+
+/// Seals the entries of a call onto the pool's chain; the pool's head moves with them. The first `due` of them were the
+/// clock's, and have nothing of the call.
+pub fn seal_all<'a>(
     pool: &mut PoolRow,
-    entry: &'a Entry,
-    note: &'a Note<'a>,
-    head: bool,
+    entries: Vec<Entry>,
+    due: usize,
+    note: Note<'a>,
+    actor: &str,
+    recorded_at: Instant,
+) -> Vec<LedgerRow<'a>> {
+    let (note, nothing) = (Rc::new(note), Rc::new(Note::default()));
+    let first_usage = entries.iter().skip(due).position(|e| note.usage.is_some() && e.kind.is_usage());
+    let first_reversal = entries.iter().skip(due).position(|e| note.reversal.is_some() && e.kind == EntryType::Reverse);
+    let mut rows = Vec::with_capacity(entries.len());
+    for (index, entry) in entries.into_iter().enumerate() {
+        let own = index.checked_sub(due);
+        let note = if own.is_some() { &note } else { &nothing };
+        let is_head = own.is_some() && [Some(0), first_usage, first_reversal].contains(&own);
+        let place = if is_head { Place::Head } else { Place::Other };
+        rows.push(sealed(pool, entry, Rc::clone(note), place, actor, recorded_at));
+    }
+    rows
+}
+
+fn sealed<'a>(
+    pool: &mut PoolRow,
+    entry: Entry,
+    note: Rc<Note<'a>>,
+    place: Place,
     actor: &str,
     recorded_at: Instant,
 ) -> LedgerRow<'a> {
-    let metadata = match changes(entry, note) {
+    let head = place == Place::Head;
+    // A settled hold's first rows are not the usage's: what the call says stands with the usage then.
+    let says = head && (note.usage.is_none() || entry.kind.is_usage());
+    let metadata = match changes(&entry, &note) {
         Some(changes) => Some(changes),
-        None => note.metadata.filter(|_| head).map(str::to_owned),
+        None => note.metadata.filter(|_| says).map(str::to_owned),
     };
-    let usage = note.usage.as_ref();
-    let value = usage.filter(|_| head).and_then(|u| u.value).map(|v| v.to_string());
-    let (amount, balance_after) = (entry.amount.to_string(), entry.balance_after.to_string());
-    let hash = seal(
+    let mut row = LedgerRow { entry, note, place, metadata, hash: [0; 32] };
+    let value = row.value().map(|v| v.to_string());
+    let (amount, balance_after) = (row.entry.amount.to_string(), row.entry.balance_after.to_string());
+    row.hash = seal(
         &pool.last_hash,
         &SealedRow {
             customer_id: &pool.customer_id,
             pool_id: pool.pool_id,
-            seq: entry.seq,
-            entry_type: entry.kind.as_str(),
+            seq: row.entry.seq,
+            entry_type: row.entry.kind.as_str(),
             amount: &amount,
             balance_after: &balance_after,
-            grant_id: entry.grant_id,
-            usage_id: usage.map(|u| u.usage_id),
-            feature_id: usage.and_then(|u| u.feature_id),
+            grant_id: row.entry.grant_id,
+            usage_id: row.usage_id(),
+            feature_id: row.feature_id(),
             value: value.as_deref(),
-            reservation_id: None,
-            recharge_id: note.recharge_id,
-            idempotency_key: note.idempotency_key.filter(|_| head),
+            reservation_id: row.entry.reservation.as_deref(),
+            recharge_id: row.note.recharge_id,
+            idempotency_key: row.key(),
             actor,
-            reason: note.reason.or(entry.reason),
-            dimensions: note.dimensions.filter(|_| head),
-            metadata: metadata.as_deref(),
-            effective_at: entry.effective_at.micros(),
+            reason: row.reason(),
+            dimensions: row.dimensions(),
+            metadata: row.metadata.as_deref(),
+            effective_at: row.entry.effective_at.micros(),
             recorded_at: recorded_at.micros(),
         },
     );
-    pool.last_hash = hash.to_vec();
-    LedgerRow { entry, note, head, metadata, hash }
+    pool.last_hash = row.hash.to_vec();
+    row
+}
+
+impl<'a> LedgerRow<'a> {
+    fn reason(&self) -> Option<&'a str> {
+        self.note.reason.or(self.entry.reason)
+    }
+
+    fn dimensions(&self) -> Option<&'a str> {
+        let says = self.is_head() && (self.note.usage.is_none() || self.entry.kind.is_usage());
+        self.note.dimensions.filter(|_| says)
+    }
 }
 
 /// What an update changed, as PostgreSQL prints it, since that is what is sealed.
@@ -101,14 +207,22 @@ fn changes(entry: &Entry, note: &Note) -> Option<String> {
     if changes.is_empty() { None } else { super::spi::printed_json(&Value::Object(changes).to_string()) }
 }
 
+macro_rules! entry_columns {
+    () => {
+        "customer_id, pool_id, seq, entry_type, amount, balance_after, grant_id, usage_id, feature_id, value, credits,
+         shortfall, rate, recharge_id, idempotency_key, payload_digest, actor, reason, dimensions, metadata,
+         effective_at, recorded_at, entry_hash, reservation_id"
+    };
+}
+
 macro_rules! insert_entry {
     () => {
-        "INSERT INTO credit_pools.ledger_entry
-             (customer_id, pool_id, seq, entry_type, amount, balance_after, grant_id, usage_id, feature_id, value,
-              credits, shortfall, rate, recharge_id, idempotency_key, payload_digest, actor, reason, dimensions,
-              metadata, effective_at, recorded_at, entry_hash)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21,
-                 $22, $23)"
+        concat!(
+            "INSERT INTO credit_pools.ledger_entry (",
+            entry_columns!(),
+            ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21,
+                       $22, $23, $24)"
+        )
     };
 }
 
@@ -120,7 +234,7 @@ macro_rules! unless_key_taken {
     };
 }
 
-const ENTRY_ARGS: usize = 23;
+const ENTRY_ARGS: usize = 24;
 
 fn entry_args<'a>(
     pool: &'a PoolRow,
@@ -128,8 +242,7 @@ fn entry_args<'a>(
     actor: &'a str,
     recorded_at: Instant,
 ) -> [Arg<'a>; ENTRY_ARGS] {
-    let usage = row.note.usage.as_ref();
-    let head = usage.filter(|_| row.head);
+    let usage = row.head_usage();
     [
         Arg::Text(&pool.customer_id),
         Arg::Int(pool.pool_id),
@@ -138,22 +251,23 @@ fn entry_args<'a>(
         Arg::Number(row.entry.amount),
         Arg::Number(row.entry.balance_after),
         Arg::MaybeInt(row.entry.grant_id),
-        Arg::MaybeInt(usage.map(|u| u.usage_id)),
-        Arg::MaybeText(usage.and_then(|u| u.feature_id)),
-        Arg::MaybeNumber(head.and_then(|u| u.value)),
-        Arg::MaybeNumber(head.map(|u| u.credits)),
-        Arg::MaybeNumber(head.map(|u| u.shortfall).filter(|s| s.is_positive())),
-        Arg::MaybeNumber(head.and_then(|u| u.rate)),
+        Arg::MaybeInt(row.usage_id()),
+        Arg::MaybeText(row.feature_id()),
+        Arg::MaybeNumber(row.value()),
+        Arg::MaybeNumber(usage.map(|u| u.credits)),
+        Arg::MaybeNumber(usage.map(|u| u.shortfall).filter(|s| s.is_positive())),
+        Arg::MaybeNumber(usage.and_then(|u| u.rate)),
         Arg::MaybeInt(row.note.recharge_id),
-        Arg::MaybeText(row.note.idempotency_key.filter(|_| row.head)),
-        Arg::MaybeInt(head.filter(|_| row.note.idempotency_key.is_some()).map(|u| u.payload_digest)),
+        Arg::MaybeText(row.key()),
+        Arg::MaybeInt(usage.filter(|_| row.key().is_some()).and_then(|u| u.payload_digest)),
         Arg::Text(actor),
-        Arg::MaybeText(row.note.reason.or(row.entry.reason)),
-        Arg::Json(row.note.dimensions.filter(|_| row.head)),
+        Arg::MaybeText(row.reason()),
+        Arg::Json(row.dimensions()),
         Arg::Json(row.metadata.as_deref()),
         Arg::Time(row.entry.effective_at),
         Arg::Time(recorded_at),
         Arg::Bytes(Some(&row.hash)),
+        Arg::MaybeText(row.entry.reservation.as_deref()),
     ]
 }
 
@@ -162,8 +276,7 @@ pub fn insert(pool: &PoolRow, row: &LedgerRow, actor: &str, recorded_at: Instant
     static PLAIN: Statement = Statement::new(insert_entry!());
     static KEYED: Statement = Statement::new(concat!(insert_entry!(), unless_key_taken!()));
     let args = entry_args(pool, row, actor, recorded_at);
-    let keyed = row.head && row.note.usage.is_some() && row.note.idempotency_key.is_some();
-    (if keyed { KEYED.run(&args) } else { PLAIN.run(&args) }) > 0
+    (if row.has_usage_key() { KEYED.run(&args) } else { PLAIN.run(&args) }) > 0
 }
 
 macro_rules! one_grant_usage {
@@ -173,9 +286,9 @@ macro_rules! one_grant_usage {
             insert_entry!(),
             $on_conflict,
             " RETURNING 1), drawn AS (
-                 UPDATE credit_pools.pool_grant SET consumed = $24, status = $25
+                 UPDATE credit_pools.pool_grant SET consumed = $25, status = $26
                  WHERE customer_id = $1 AND grant_id = $7 AND EXISTS (SELECT 1 FROM entry))
-             UPDATE credit_pools.pool SET seq = $3, balance = $6, consumed = $26, restricted = $27, last_hash = $23,
+             UPDATE credit_pools.pool SET seq = $3, balance = $6, consumed = $27, restricted = $28, last_hash = $23,
                  last_recorded_at = $22
              WHERE customer_id = $1 AND pool_id = $2 AND EXISTS (SELECT 1 FROM entry)"
         )
@@ -202,7 +315,7 @@ pub fn write_one_grant_usage(
         Arg::Number(figures.restricted),
     ];
     let args: Vec<Arg> = entry.into_iter().chain(rest).collect();
-    (if row.note.idempotency_key.is_some() { KEYED.run(&args) } else { PLAIN.run(&args) }) > 0
+    (if row.has_usage_key() { KEYED.run(&args) } else { PLAIN.run(&args) }) > 0
 }
 
 /// Writes a usage that moved no credits: an event with seq = -usage_id, no ledger entry. `false` where its
@@ -225,8 +338,9 @@ pub fn insert_unbooked(pool: &PoolRow, note: &Note, actor: &str, effective_at: I
         Arg::MaybeNumber(usage.value),
         Arg::MaybeNumber(Some(usage.shortfall).filter(|s| s.is_positive())),
         Arg::MaybeNumber(usage.rate),
-        Arg::MaybeText(note.idempotency_key),
-        Arg::MaybeInt(note.idempotency_key.map(|_| usage.payload_digest)),
+        // A key of another kind of call stands with that.
+        Arg::MaybeText(note.idempotency_key.filter(|_| usage.payload_digest.is_some())),
+        Arg::MaybeInt(usage.payload_digest),
         Arg::Text(actor),
         Arg::Json(note.dimensions),
         Arg::Json(note.metadata),
@@ -270,7 +384,7 @@ pub fn usage_by_key(customer_id: &str, key: &str) -> Option<RecordedUsage> {
                AND l.seq = COALESCE(
                    (SELECT min(n.seq) - 1 FROM credit_pools.ledger_entry n
                     WHERE e.seq > 0 AND n.customer_id = e.customer_id AND n.pool_id = e.pool_id AND n.seq > e.seq
-                      AND n.usage_id IS DISTINCT FROM e.usage_id),
+                      AND (n.usage_id IS DISTINCT FROM e.usage_id OR n.entry_type = 'reverse')),
                    CASE WHEN e.seq > 0 THEN p.seq ELSE e.seq END)) last
          WHERE e.customer_id = $1 AND e.idempotency_key = $2 AND e.credits IS NOT NULL",
     );
@@ -334,7 +448,7 @@ pub fn said_late(customer_id: &str, pool_id: i64, after: i64, last: i64, at: Ins
          LEFT JOIN credit_pools.subscription s
            ON s.customer_id = c.customer_id AND s.subscription_id = c.subscription_id
          WHERE e.customer_id = $1 AND e.pool_id = $2 AND e.seq > $3 AND e.seq <= $4 AND e.effective_at <= $5
-           AND (e.usage_id IS NOT NULL
+           AND (e.entry_type IN ('consume', 'debt')
                 OR e.entry_type = 'grant' AND g.created_at > $5 AND (s.subscription_id IS NULL OR s.created_at > $5))
          GROUP BY e.entry_type, e.grant_id",
     );

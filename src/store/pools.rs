@@ -17,6 +17,8 @@ pub struct PoolRow {
     pub breaker_opened_at: Option<Instant>,
     pub last_hash: Vec<u8>,
     pub last_recorded_at: Instant,
+    /// Spending limits may cover it.
+    pub limited: bool,
     pub metadata: Option<String>,
 }
 
@@ -26,7 +28,7 @@ macro_rules! pool_columns {
         "p.customer_id, p.pool_id, p.scope_id, p.credit_type_id, p.seq, p.balance, p.held, p.debt, p.restricted,
          p.granted, p.consumed, p.expired, p.voided, p.overdraft_limit, p.frozen, p.next_transition_at,
          p.scope_revision, p.recharge_threshold, p.last_recharge_id, p.breaker_opened_at, p.last_hash,
-         p.last_recorded_at"
+         p.last_recorded_at, p.unbacked, p.limited"
     };
 }
 
@@ -43,6 +45,7 @@ impl PoolRow {
                 figures: Figures {
                     balance: amount(6),
                     held: amount(7),
+                    unbacked: amount(23),
                     debt: amount(8),
                     restricted: amount(9),
                     granted: amount(10),
@@ -52,9 +55,11 @@ impl PoolRow {
                 },
                 overdraft: row.limit(14).unwrap_or(Limit::Finite(Amount::ZERO)),
                 frozen: row.boolean(15),
+                ceiling: None,
                 next_transition: row.time(16).unwrap_or(Instant::INFINITY),
                 grants: Vec::new(),
                 schedules: Vec::new(),
+                holds: Vec::new(),
                 all_loaded: false,
                 prefix_loaded: false,
                 entries: Vec::new(),
@@ -65,6 +70,7 @@ impl PoolRow {
             breaker_opened_at: row.time(20),
             last_hash: row.bytes(21).unwrap_or_default(),
             last_recorded_at: row.time(22).unwrap_or(Instant::NEG_INFINITY),
+            limited: row.boolean(24),
             metadata: None,
         }
     }
@@ -225,10 +231,11 @@ pub fn count_due(at: Instant) -> i64 {
 pub fn insert(pool: &PoolRow, now: Instant) -> bool {
     static INSERT: Statement = Statement::new(
         "INSERT INTO credit_pools.pool
-             (customer_id, pool_id, scope_id, resource_id, credit_type_id, seq, balance, held, debt, restricted, granted,
-              consumed, expired, voided, overdraft_limit, frozen, scope_revision, recharge_threshold,
+             (customer_id, pool_id, scope_id, resource_id, credit_type_id, seq, balance, held, unbacked, debt, restricted,
+              granted, consumed, expired, voided, overdraft_limit, frozen, limited, scope_revision, recharge_threshold,
               next_transition_at, last_hash, last_recorded_at, metadata, created_at)
-         VALUES ($1, $2, $3, NULLIF($3, ''), $4, 0, 0, 0, 0, 0, 0, 0, 0, 0, $5, false, $6, $7, 'infinity', '', $8, $9, $8)
+         VALUES ($1, $2, $3, NULLIF($3, ''), $4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, $5, false, $10, $6, $7, 'infinity', '',
+                 $8, $9, $8)
          ON CONFLICT (customer_id, scope_id, credit_type_id) DO NOTHING",
     );
     INSERT.run(&[
@@ -241,6 +248,7 @@ pub fn insert(pool: &PoolRow, now: Instant) -> bool {
         Arg::MaybeNumber(pool.recharge_threshold),
         Arg::Time(now),
         Arg::Json(pool.metadata.as_deref()),
+        Arg::Bool(pool.limited),
     ]) > 0
 }
 
@@ -252,7 +260,7 @@ pub fn update(pool: &PoolRow) {
              consumed = $9, expired = $10, voided = $11, overdraft_limit = $12,
              frozen = $13, next_transition_at = $14,
              scope_revision = $15, recharge_threshold = $16, last_recharge_id = $17, breaker_opened_at = $18,
-             last_hash = $19, last_recorded_at = $20, metadata = COALESCE($21, metadata)
+             last_hash = $19, last_recorded_at = $20, metadata = COALESCE($21, metadata), unbacked = $22, limited = $23
          WHERE customer_id = $1 AND pool_id = $2",
     );
     let wallet = &pool.wallet;
@@ -279,6 +287,8 @@ pub fn update(pool: &PoolRow) {
         Arg::Bytes(Some(&pool.last_hash)),
         Arg::Time(pool.last_recorded_at),
         Arg::Json(pool.metadata.as_deref()),
+        Arg::Number(figures.unbacked),
+        Arg::Bool(pool.limited),
     ]);
 }
 

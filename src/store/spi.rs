@@ -23,6 +23,11 @@ pub enum Arg<'a> {
     Text(&'a str),
     MaybeText(Option<&'a str>),
     TextArray(Option<&'a [String]>),
+    /// An array of values of one kind; not empty.
+    Column(&'a [Arg<'a>]),
+    /// Arrays of integers and of numbers; an empty one is NULL.
+    Ints(&'a [Arg<'a>]),
+    Numbers(&'a [Arg<'a>]),
     Int(i64),
     MaybeInt(Option<i64>),
     SmallInt(i16),
@@ -43,6 +48,9 @@ impl Arg<'_> {
         match self {
             Arg::Text(_) | Arg::MaybeText(_) => pg_sys::TEXTOID,
             Arg::TextArray(_) => pg_sys::TEXTARRAYOID,
+            Arg::Column(values) => values.first().map_or(pg_sys::TEXTARRAYOID, Arg::array_oid),
+            Arg::Ints(_) => pg_sys::INT8ARRAYOID,
+            Arg::Numbers(_) => pg_sys::NUMERICARRAYOID,
             Arg::Int(_) | Arg::MaybeInt(_) => pg_sys::INT8OID,
             Arg::SmallInt(_) | Arg::MaybeSmallInt(_) => pg_sys::INT2OID,
             Arg::Bool(_) => pg_sys::BOOLOID,
@@ -54,8 +62,25 @@ impl Arg<'_> {
         }
     }
 
+    /// The type of an array of such values.
+    fn array_oid(&self) -> pg_sys::Oid {
+        match self {
+            Arg::Text(_) | Arg::MaybeText(_) | Arg::TextArray(_) => pg_sys::TEXTARRAYOID,
+            Arg::Column(_) | Arg::Ints(_) | Arg::Numbers(_) => pg_sys::InvalidOid,
+            Arg::Int(_) | Arg::MaybeInt(_) => pg_sys::INT8ARRAYOID,
+            Arg::SmallInt(_) | Arg::MaybeSmallInt(_) => pg_sys::INT2ARRAYOID,
+            Arg::Bool(_) => pg_sys::BOOLARRAYOID,
+            Arg::Number(_) | Arg::MaybeNumber(_) | Arg::Limit(_) => pg_sys::NUMERICARRAYOID,
+            Arg::Time(_) | Arg::MaybeTime(_) => pg_sys::TIMESTAMPTZARRAYOID,
+            Arg::Interval(_) => pg_sys::INTERVALARRAYOID,
+            Arg::Json(_) => pg_sys::JSONBARRAYOID,
+            Arg::Bytes(_) => pg_sys::BYTEAARRAYOID,
+        }
+    }
+
     fn datum(&self) -> Option<pg_sys::Datum> {
         match *self {
+            Arg::Column(values) | Arg::Ints(values) | Arg::Numbers(values) => array_datum(values),
             Arg::Text(text) => text.into_datum(),
             Arg::MaybeText(text) => text.into_datum(),
             Arg::TextArray(texts) => texts.and_then(|t| t.to_vec().into_datum()),
@@ -160,19 +185,21 @@ impl Statement {
         // SAFETY: plain SPI calls in a connected state. Planning happens inside the GUC nest; the kept plan is
         // shared by all later calls.
         unsafe {
-            // A generic plan made while the tables are small must not be a sequential scan: it would stay
-            // one while they grow, until they are analysed.
+            // A generic plan made while the tables are small must not be a sequential scan, nor read a whole index
+            // for a join: it would stay one while they grow, until they are analysed.
             let nest = pg_sys::NewGUCNestLevel();
-            pg_sys::set_config_option(
-                c"enable_seqscan".as_ptr(),
-                c"off".as_ptr(),
-                pg_sys::GucContext::PGC_USERSET,
-                pg_sys::GucSource::PGC_S_SESSION,
-                pg_sys::GucAction::GUC_ACTION_SAVE,
-                true,
-                0,
-                false,
-            );
+            for setting in [c"enable_seqscan", c"enable_hashjoin", c"enable_mergejoin"] {
+                pg_sys::set_config_option(
+                    setting.as_ptr(),
+                    c"off".as_ptr(),
+                    pg_sys::GucContext::PGC_USERSET,
+                    pg_sys::GucSource::PGC_S_SESSION,
+                    pg_sys::GucAction::GUC_ACTION_SAVE,
+                    true,
+                    0,
+                    false,
+                );
+            }
             let options = pg_sys::CURSOR_OPT_GENERIC_PLAN as i32;
             let plan = pg_sys::SPI_prepare_cursor(sql.as_ptr(), types.len() as i32, types.as_mut_ptr(), options);
             if plan.is_null() || pg_sys::SPI_keepplan(plan) != 0 {
@@ -235,6 +262,16 @@ impl Row {
 
     pub fn texts(&self, column: i32) -> Option<Vec<String>> {
         self.get::<Vec<Option<String>>>(column).map(|texts| texts.into_iter().flatten().collect())
+    }
+
+    pub fn ints(&self, column: i32) -> Vec<Option<i64>> {
+        self.get::<Vec<Option<i64>>>(column).unwrap_or_default()
+    }
+
+    pub fn amounts(&self, column: i32) -> Vec<Amount> {
+        let numbers = self.get::<Vec<Option<AnyNumeric>>>(column).unwrap_or_default();
+        let texts = numbers.into_iter().map(|number| number.map_or_else(String::new, |number| number.to_string()));
+        texts.map(|text| Amount::parse(&text).unwrap_or_else(|_| unreadable(&text))).collect()
     }
 
     pub fn int(&self, column: i32) -> Option<i64> {
@@ -321,6 +358,7 @@ pub enum Sequence {
     Recharge,
     Revision,
     Schedule,
+    Reservation,
 }
 
 impl Sequence {
@@ -332,6 +370,7 @@ impl Sequence {
             Sequence::Recharge => c"recharge_id_seq",
             Sequence::Revision => c"revision_seq",
             Sequence::Schedule => c"schedule_id_seq",
+            Sequence::Reservation => c"reservation_id_seq",
         }
     }
 }
@@ -399,6 +438,31 @@ fn numeric_datum(amount: Amount) -> Option<pg_sys::Datum> {
             Some(pg_sys::Datum::from(pg_sys::int64_div_fast_to_numeric(scaled, decimals as i32)))
         },
         _ => from_text(pg_sys::numeric_in, &amount.to_string()),
+    }
+}
+
+/// A one-dimensional array of the values' own type.
+fn array_datum(values: &[Arg]) -> Option<pg_sys::Datum> {
+    let element = values.first()?.type_oid();
+    let mut nulls: Vec<bool> = Vec::with_capacity(values.len());
+    let mut datums: Vec<pg_sys::Datum> = Vec::with_capacity(values.len());
+    for value in values {
+        let datum = value.datum();
+        nulls.push(datum.is_none());
+        datums.push(datum.unwrap_or(pg_sys::Datum::from(0)));
+    }
+    let (mut length, mut by_value, mut align) = (0_i16, false, 0 as std::ffi::c_char);
+    let (mut size, mut lower) = (i32::try_from(values.len()).ok()?, 1_i32);
+    // SAFETY: datums and nulls have `size` elements of the type `element`, whose shape PostgreSQL is asked for; the
+    // array is a copy, allocated in the current context.
+    unsafe {
+        pg_sys::get_typlenbyvalalign(element, &mut length, &mut by_value, &mut align);
+        let (data, missing) = (datums.as_mut_ptr(), nulls.as_mut_ptr());
+        let (length, dimensions) = (i32::from(length), 1);
+        let array = pg_sys::construct_md_array(
+            data, missing, dimensions, &mut size, &mut lower, element, length, by_value, align,
+        );
+        Some(pg_sys::Datum::from(array))
     }
 }
 

@@ -3,10 +3,10 @@
 
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use std::collections::BTreeSet;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Barrier, Mutex};
 use std::thread;
-use support::{Database, Row, Session, TYPE, check_invariants, seeded, units};
+use support::{Database, Row, Session, TYPE, at_once, check_invariants, seeded, units};
 
 const THREADS: usize = 8;
 
@@ -41,30 +41,6 @@ impl Drop for Leaving<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::SeqCst);
     }
-}
-
-/// Runs `work` in each of the threads at the same moment, each with a session of its own.
-fn at_once<T: Send>(database: &Database, threads: usize, work: impl Fn(usize, &mut Session) -> T + Sync) -> Vec<T> {
-    let start = Barrier::new(threads);
-    thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads)
-            .map(|number| {
-                let (work, start) = (&work, &start);
-                scope.spawn(move || {
-                    let mut session = database.session();
-                    start.wait();
-                    work(number, &mut session)
-                })
-            })
-            .collect();
-        workers
-            .into_iter()
-            .map(|worker| match worker.join() {
-                Ok(result) => result,
-                Err(panic) => std::panic::resume_unwind(panic),
-            })
-            .collect()
-    })
 }
 
 #[test]
@@ -150,10 +126,12 @@ fn another_pool_never_waits() {
     }
     grant(&mut session, "c1", "ws-a", 1000);
     let first_grant = session.value("SELECT min(grant_id) FROM credit_pools.grants WHERE resource_id = 'ws-a'");
+    let first_usage = session.call(&usage("c1", "ws-a", 2)).get("usage_id").to_owned();
+    session.call("reserve_credits(customer_id => 'c1', resource_id => 'ws-a', credit_type_id => 'ai-tokens', amount => 5, reservation_id => 'held')");
     let held = [
         usage("c1", "ws-a", 3),
         // Falls below the threshold: the recharge is requested inside the open transaction.
-        usage("c1", "ws-a", 998),
+        usage("c1", "ws-a", 990),
         "report_usage(customer_id => 'c1', resource_id => 'ws-a', feature_id => 'feature-search', value => 3, idempotency_key => 'held')".to_owned(),
         "grant_credits(customer_id => 'c1', resource_id => 'ws-a', credit_type_id => 'ai-tokens', amount => 5)".to_owned(),
         // A further type: opens a pool.
@@ -164,6 +142,15 @@ fn another_pool_never_waits() {
         "set_pool(customer_id => 'c1', resource_id => 'ws-a', credit_type_id => 'ai-tokens', overdraft_limit => 7, status => 'frozen')".to_owned(),
         format!("void_grant(customer_id => 'c1', grant_id => {first_grant}, amount => 2)"),
         "set_auto_recharge(customer_id => 'c1', credit_type_id => 'ai-tokens', resource_id => 'ws-a', threshold => 2000, recharge_amount => 50)".to_owned(),
+        "reserve_credits(customer_id => 'c1', resource_id => 'ws-a', credit_type_id => 'ai-tokens', amount => 5)".to_owned(),
+        "settle_reservation(customer_id => 'c1', reservation_id => 'held', amount => 2, final => false)".to_owned(),
+        "extend_reservation(customer_id => 'c1', reservation_id => 'held')".to_owned(),
+        "release_reservation(customer_id => 'c1', reservation_id => 'held')".to_owned(),
+        format!("reverse_usage(customer_id => 'c1', usage_id => {first_usage})"),
+        format!("update_grant(customer_id => 'c1', grant_id => {first_grant}, priority => 7)"),
+        r#"report_usage_batch('[{"customer_id": "c1", "resource_id": "ws-a", "feature_id": "feature-ai-tokens", "value": 4}]')"#.to_owned(),
+        "set_limit(customer_id => 'c1', resource_id => 'ws-a', credit_type_id => 'ai-tokens', amount => 100, per => '1 day')".to_owned(),
+        "report_usage(customer_id => 'c1', resource_id => 'ws-a', feature_id => 'feature-ai-tokens', value => 3, update_behavior => 'set')".to_owned(),
     ];
     for (round, call) in held.iter().enumerate() {
         session.exec("BEGIN");

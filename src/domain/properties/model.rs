@@ -3,7 +3,7 @@
 //!
 //! Credits are whole numbers here; `unit` says how much of an `Amount` one of them is.
 
-use crate::{Amount, Category, Drawn, EntryType, Figures, Limit, Refusal, Status};
+use crate::{Amount, Category, Drawn, EntryType, Figures, HoldStatus, Limit, Refusal, Status};
 
 /// A grant. `ends: None` is no expiry, no `features` is all features.
 #[derive(Clone, Debug)]
@@ -111,6 +111,33 @@ pub struct Row {
     pub grant: Option<i64>,
     pub at: i64,
     pub reason: Option<&'static str>,
+    /// The hold that it moves, by its number.
+    pub hold: Option<usize>,
+}
+
+/// Credits put aside.
+#[derive(Clone, Debug)]
+pub struct Held {
+    /// Credit by credit in order of consumption: of which grant, or (`None`) of the overdraft.
+    pub credits: Vec<Option<i64>>,
+    pub feature: Option<&'static str>,
+    pub state: HoldStatus,
+    pub ends: i64,
+    pub made: i64,
+    pub closed: Option<i64>,
+    pub charged: i128,
+}
+
+/// Credits side by side from the same grant.
+pub fn runs(credits: &[Option<i64>]) -> Vec<(Option<i64>, i128)> {
+    let mut runs: Vec<(Option<i64>, i128)> = Vec::new();
+    for credit in credits {
+        match runs.last_mut() {
+            Some((grant, count)) if grant == credit => *count += 1,
+            _ => runs.push((*credit, 1)),
+        }
+    }
+    runs
 }
 
 #[derive(Clone, Debug)]
@@ -121,14 +148,35 @@ pub struct Model {
     /// `None` is unlimited.
     pub overdraft: Option<i128>,
     pub frozen: bool,
+    /// What spending limits leave.
+    pub ceiling: Option<i128>,
     pub lots: Vec<Lot>,
     pub rows: Vec<Row>,
+    /// In the order in which they were made.
+    pub holds: Vec<Held>,
+    /// What is left to reverse of each usage that took credits: of each of its rows the grant (or none) and the amount.
+    pub usages: Vec<Vec<(Option<i64>, i128)>>,
+    /// The debt that grants have paid, and that was not undone.
+    pub payments: Vec<(i64, i128)>,
 }
 
 impl Model {
     pub fn open(unit: i128) -> Model {
-        let opening = Row { kind: EntryType::Open, amount: 0, balance: 0, grant: None, at: 0, reason: None };
-        Model { unit, now: 0, debt: 0, overdraft: Some(0), frozen: false, lots: Vec::new(), rows: vec![opening] }
+        let opening =
+            Row { kind: EntryType::Open, amount: 0, balance: 0, grant: None, at: 0, reason: None, hold: None };
+        Model {
+            unit,
+            now: 0,
+            debt: 0,
+            overdraft: Some(0),
+            frozen: false,
+            ceiling: None,
+            lots: vec![],
+            rows: vec![opening],
+            holds: vec![],
+            usages: vec![],
+            payments: vec![],
+        }
     }
 
     pub fn credits(&self, count: i128) -> Amount {
@@ -137,15 +185,20 @@ impl Model {
 
     /// "What active grants still hold, less holds, less open debt."
     pub fn balance(&self) -> i128 {
-        self.lots.iter().map(Lot::free).sum::<i128>() - self.debt
+        self.lots.iter().map(Lot::free).sum::<i128>() - self.debt - self.unbacked()
+    }
+
+    /// "Beyond the grants a hold uses the overdraft, as a usage may."
+    fn unbacked(&self) -> i128 {
+        self.holds.iter().flat_map(|hold| &hold.credits).filter(|credit| credit.is_none()).count() as i128
     }
 
     pub fn figures(&self) -> Figures {
         let sum = |what: fn(&Lot) -> i128| self.credits(self.lots.iter().map(what).sum());
         Figures {
             balance: self.credits(self.balance()),
-            held: sum(|lot| lot.held),
-            unbacked: Amount::ZERO,
+            held: self.credits(self.holds.iter().map(|hold| hold.credits.len() as i128).sum()),
+            unbacked: self.credits(self.unbacked()),
             debt: self.credits(self.debt),
             restricted: sum(|lot| if lot.features.is_empty() { 0 } else { lot.free() }),
             granted: sum(|lot| if lot.counted { lot.amount } else { 0 }),
@@ -157,9 +210,13 @@ impl Model {
 
     /// Writes down what has just been done: a row's amount is its effect on the balance.
     pub fn record(&mut self, kind: EntryType, grant: Option<i64>, at: i64) {
-        let balance = self.balance();
-        let amount = balance - self.rows.last().unwrap().balance;
-        self.rows.push(Row { kind, amount, balance, grant, at, reason: None });
+        self.book(kind, grant, self.balance() - self.rows.last().unwrap().balance, at);
+    }
+
+    /// The same where several rows say what has been done.
+    fn book(&mut self, kind: EntryType, grant: Option<i64>, amount: i128, at: i64) {
+        let balance = self.rows.last().unwrap().balance + amount;
+        self.rows.push(Row { kind, amount, balance, grant, at, reason: None, hold: None });
     }
 
     /// The open grants by their place: as many as come before one, so far back it is.
@@ -172,17 +229,22 @@ impl Model {
         order
     }
 
-    /// "At one instant the order is: expiry, new grants, settlement of debt (in order of consumption), usage."
+    /// "At one instant the order is: end of holds, expiry, new grants, settlement of debt (in order of consumption),
+    /// usage."
     pub fn pass_until(&mut self, now: i64) {
         while self.now < now {
             self.now += 1;
+            self.end_holds();
             for index in self.in_order() {
                 if self.lots[index].is_open() && self.lots[index].ends == Some(self.now) {
                     let lot = &mut self.lots[index];
-                    lot.expired += lot.rest();
+                    let (id, lost) = (lot.id, lot.rest());
+                    lot.expired += lost;
                     lot.state = Status::Expired;
-                    let id = lot.id;
-                    self.record(EntryType::Expire, Some(id), self.now);
+                    // Nothing is said of what is held: that is the hold's.
+                    if lost > 0 {
+                        self.record(EntryType::Expire, Some(id), self.now);
+                    }
                 }
             }
             self.begin_due();
@@ -218,11 +280,9 @@ impl Model {
             if part > 0 && self.lots[index].features.is_empty() {
                 self.debt -= part;
                 self.record(EntryType::DebtSettle, None, self.now);
-                self.lots[index].consumed += part;
-                if self.lots[index].is_used_up() {
-                    self.lots[index].state = Status::Depleted;
-                }
+                self.consume(index, part);
                 self.record(EntryType::DebtSettle, Some(self.lots[index].id), self.now);
+                self.payments.push((self.lots[index].id, part));
             }
         }
     }
@@ -275,55 +335,332 @@ impl Model {
         Ok(true)
     }
 
-    /// "A usage is checked against what it may touch."
+    fn consume(&mut self, index: usize, part: i128) {
+        let lot = &mut self.lots[index];
+        lot.consumed += part;
+        // What is over stays so.
+        if lot.state == Status::Active && lot.is_used_up() {
+            lot.state = Status::Depleted;
+        }
+    }
+
+    /// "A usage is checked against what it may touch", and debt and what is held of the overdraft count against it.
     fn touchable(&self, feature: Option<&str>) -> i128 {
-        self.lots.iter().filter(|lot| lot.serves(feature)).map(Lot::free).sum()
+        let lots = self.lots.iter().filter(|lot| lot.serves(feature));
+        lots.map(Lot::free).sum::<i128>() - self.debt - self.unbacked()
+    }
+
+    /// "Down to minus that limit."
+    fn has_room(&self, feature: Option<&str>) -> bool {
+        self.overdraft.is_none_or(|limit| self.touchable(feature) > -limit)
+    }
+
+    fn insufficient(&self, feature: Option<&str>, cost: i128, missing: i128) -> Refusal {
+        Refusal::Insufficient {
+            balance: self.credits(self.touchable(feature)),
+            required: self.credits(cost),
+            shortfall: self.credits(missing),
+            floor: self.overdraft.map_or(Limit::Unlimited, |limit| Limit::Finite(self.credits(-limit))),
+        }
+    }
+
+    /// Where the next credit comes from; no grant has one: from the overdraft.
+    fn source(&self, feature: Option<&str>) -> Option<usize> {
+        self.in_order().into_iter().find(|index| self.lots[*index].serves(feature) && self.lots[*index].free() > 0)
+    }
+
+    /// "PC007 before PC001": what limits leave of a cost.
+    fn within_limits(&self, cost: i128) -> i128 {
+        self.ceiling.map_or(cost, |left| cost.min(left.max(0)))
     }
 
     /// Takes credit after credit, each from the first grant that has one, and then as debt "down to minus that
-    /// limit". "`reject` takes nothing, `cap` takes what is there down to the floor."
+    /// limit". "`reject` takes nothing, `cap` takes what is there down to the floor", and to the spending limit.
     pub fn draw(&mut self, cost: i128, feature: Option<&str>, cap: bool, at: i64) -> Result<Drawn, Refusal> {
         if self.frozen {
             return Err(Refusal::Frozen);
         }
+        let wanted = self.within_limits(cost);
+        if wanted < cost && !cap {
+            return Err(Refusal::OverLimit { required: self.credits(cost) });
+        }
         let before = self.clone();
-        let order = self.in_order();
         let mut taken = 0;
-        while taken < cost && self.overdraft.is_none_or(|limit| self.touchable(feature) - self.debt > -limit) {
-            let source = order.iter().find(|i| self.lots[**i].serves(feature) && self.lots[**i].free() > 0);
-            let (kind, grant) = match source {
-                Some(index) => {
-                    let lot = &mut self.lots[*index];
-                    lot.consumed += 1;
-                    if lot.is_used_up() {
-                        lot.state = Status::Depleted;
-                    }
-                    (EntryType::Consume, Some(lot.id))
-                }
-                None => {
-                    self.debt += 1;
-                    (EntryType::Debt, None)
-                }
-            };
-            // "One ledger row per grant touched."
-            let last = self.rows.last().unwrap();
-            if self.rows.len() > before.rows.len() && (last.kind, last.grant) == (kind, grant) {
-                self.rows.pop();
-            }
-            self.record(kind, grant, at);
+        while taken < wanted && self.has_room(feature) {
+            self.take_one(feature, before.rows.len(), at);
             taken += 1;
         }
         if taken < cost && !cap {
-            let missing = cost - taken;
             *self = before;
-            return Err(Refusal::Insufficient {
-                balance: self.credits(self.touchable(feature) - self.debt),
-                required: self.credits(cost),
-                shortfall: self.credits(missing),
-                floor: self.overdraft.map_or(Limit::Unlimited, |limit| Limit::Finite(self.credits(-limit))),
-            });
+            return Err(self.insufficient(feature, cost, cost - taken));
         }
+        self.keep_usage(before.rows.len());
         Ok(Drawn { credits: self.credits(taken), shortfall: self.credits(cost - taken) })
+    }
+
+    /// "One ledger row per grant touched", of the rows that are this drawing's own.
+    fn take_one(&mut self, feature: Option<&str>, own: usize, at: i64) {
+        let (kind, grant) = match self.source(feature) {
+            Some(index) => {
+                self.consume(index, 1);
+                (EntryType::Consume, Some(self.lots[index].id))
+            }
+            None => {
+                self.debt += 1;
+                (EntryType::Debt, None)
+            }
+        };
+        match self.rows[own..].last() {
+            Some(last) if (last.kind, last.grant) == (kind, grant) => {
+                let amount = self.rows.pop().unwrap().amount - 1;
+                self.book(kind, grant, amount, at);
+            }
+            _ => self.book(kind, grant, -1, at),
+        }
+    }
+
+    /// The rows that took credits since are a usage.
+    fn keep_usage(&mut self, since: usize) {
+        let rows = self.rows[since..].iter().filter(|row| [EntryType::Consume, EntryType::Debt].contains(&row.kind));
+        let drawn: Vec<_> = rows.map(|row| (row.grant, -row.amount)).collect();
+        if !drawn.is_empty() {
+            self.usages.push(drawn);
+        }
+    }
+
+    /// "One ledger row `reserve` per grant, in order of consumption", and one without a grant for the overdraft.
+    pub fn reserve(&mut self, cost: i128, feature: Option<&'static str>, ends: i64) -> Result<(), Refusal> {
+        if self.frozen {
+            return Err(Refusal::Frozen);
+        }
+        if self.within_limits(cost) < cost {
+            return Err(Refusal::OverLimit { required: self.credits(cost) });
+        }
+        let before = self.clone();
+        let (state, number) = (HoldStatus::Active, self.holds.len());
+        self.holds.push(Held { credits: vec![], feature, state, ends, made: self.now, closed: None, charged: 0 });
+        for taken in 0..cost {
+            if !self.has_room(feature) {
+                *self = before;
+                return Err(self.insufficient(feature, cost, cost - taken));
+            }
+            let source = self.source(feature);
+            if let Some(index) = source {
+                self.lots[index].held += 1;
+            }
+            self.holds[number].credits.push(source.map(|index| self.lots[index].id));
+        }
+        for (grant, count) in runs(&self.holds[number].credits) {
+            self.book(EntryType::Reserve, grant, -count, self.now);
+        }
+        self.mark(before.rows.len(), number);
+        Ok(())
+    }
+
+    /// Says of the rows since that they are about a hold.
+    fn mark(&mut self, since: usize, number: usize) {
+        self.rows[since..].iter_mut().for_each(|row| row.hold = Some(number));
+    }
+
+    /// Credits come back, "then: a part of a grant that has ended `expire`, of a voided grant `void`".
+    fn end_returned(&mut self, credits: &[Option<i64>]) {
+        for (grant, count) in runs(credits) {
+            let Some(index) = grant.map(|id| self.index(id).unwrap()) else { continue };
+            let lot = &mut self.lots[index];
+            match lot.state {
+                Status::Active => {}
+                Status::Voided => {
+                    lot.voided += count;
+                    self.book(EntryType::Void, grant, -count, self.now);
+                }
+                _ => {
+                    lot.expired += count;
+                    self.book(EntryType::Expire, grant, -count, self.now);
+                }
+            }
+        }
+    }
+
+    fn give_back(&mut self, credits: &[Option<i64>], kind: EntryType) {
+        for (grant, count) in runs(credits) {
+            if let Some(id) = grant {
+                let index = self.index(id).unwrap();
+                self.lots[index].held -= count;
+            }
+            self.book(kind, grant, count, self.now);
+        }
+    }
+
+    fn close_hold(&mut self, number: usize, state: HoldStatus, kind: EntryType) {
+        let since = self.rows.len();
+        let hold = &mut self.holds[number];
+        (hold.state, hold.closed) = (state, Some(self.now));
+        let credits = std::mem::take(&mut hold.credits);
+        self.give_back(&credits, kind);
+        self.end_returned(&credits);
+        self.mark(since, number);
+    }
+
+    /// "At expires_at all parts return."
+    pub fn end_holds(&mut self) {
+        for number in 0..self.holds.len() {
+            if self.holds[number].state == HoldStatus::Active && self.holds[number].ends == self.now {
+                self.close_hold(number, HoldStatus::Expired, EntryType::ReservationExpire);
+            }
+        }
+    }
+
+    /// The tick at which the next hold is over unless a call changes it.
+    pub fn next_time_out(&self) -> Option<i64> {
+        self.holds.iter().filter(|hold| hold.state == HoldStatus::Active).map(|hold| hold.ends).min()
+    }
+
+    fn open_hold(&self, number: usize) -> Result<(), Refusal> {
+        let hold = self.holds.get(number).filter(|hold| hold.state == HoldStatus::Active);
+        hold.map(|_| ()).ok_or(Refusal::HoldClosed)
+    }
+
+    pub fn release(&mut self, number: usize) -> Result<Amount, Refusal> {
+        self.open_hold(number)?;
+        let held = self.holds[number].credits.len();
+        self.close_hold(number, HoldStatus::Released, EntryType::Release);
+        self.settle();
+        Ok(self.credits(held as i128))
+    }
+
+    /// "A ledger row `update` of 0; the same instant again = no row."
+    pub fn extend(&mut self, number: usize, ends: i64) -> Result<bool, Refusal> {
+        self.open_hold(number)?;
+        if self.holds[number].ends == ends {
+            return Ok(false);
+        }
+        self.holds[number].ends = ends;
+        self.book(EntryType::Update, None, 0, self.now);
+        self.mark(self.rows.len() - 1, number);
+        Ok(true)
+    }
+
+    /// "`release` rows for all that leaves the hold, then `consume` from the grants that backed it, in the hold's order;
+    /// then what came back to ended grants; then debt_settle if there is debt; an excess is drawn last like a usage (all
+    /// undone where it does not fit)." `None`: all that is held.
+    pub fn settle_hold(&mut self, number: usize, charge: Option<i128>, close: bool) -> Result<Drawn, Refusal> {
+        self.open_hold(number)?;
+        let (before, since) = (self.clone(), self.rows.len());
+        let credits = std::mem::take(&mut self.holds[number].credits);
+        let charge = charge.unwrap_or(credits.len() as i128);
+        let within = credits.len().min(charge as usize);
+        let leaving = if close { credits.len() } else { within };
+        self.holds[number].credits = credits[leaving..].to_vec();
+        self.give_back(&credits[..leaving], EntryType::Release);
+        let feature = self.holds[number].feature;
+        for (grant, count) in runs(&credits[..within]) {
+            if let Some(id) = grant {
+                self.consume(self.index(id).unwrap(), count);
+                self.book(EntryType::Consume, grant, -count, self.now);
+            } else {
+                // "Charged to grants that have become available meanwhile, else to debt; always fits."
+                let own = self.rows.len();
+                (0..count).for_each(|_| self.take_one(feature, own, self.now));
+            }
+        }
+        self.end_returned(&credits[within..leaving]);
+        self.mark(since, number);
+        self.settle();
+        let excess = self.rows.len();
+        let usages = self.usages.len();
+        if let Err(refusal) = self.draw_excess(charge - within as i128, feature) {
+            *self = before;
+            return Err(refusal);
+        }
+        self.usages.truncate(usages);
+        self.mark(excess, number);
+        self.keep_usage(since);
+        let hold = &mut self.holds[number];
+        hold.charged += charge;
+        if close {
+            (hold.state, hold.closed) = (HoldStatus::Settled, Some(self.now));
+        }
+        Ok(Drawn { credits: self.credits(charge), shortfall: Amount::ZERO })
+    }
+
+    fn draw_excess(&mut self, excess: i128, feature: Option<&str>) -> Result<(), Refusal> {
+        if excess > 0 { self.draw(excess, feature, false, self.now).map(|_| ()) } else { Ok(()) }
+    }
+
+    /// "Rows of the usage undone last drawn first; one `reverse` row each", at most what is left. `None`: all of it.
+    pub fn reverse(&mut self, usage: usize, credits: Option<i128>) {
+        let left: i128 = self.usages[usage].iter().map(|(_, amount)| amount).sum();
+        let mut rest = credits.unwrap_or(left).min(left);
+        while rest > 0 {
+            let (grant, drawn) = self.usages[usage].pop().unwrap();
+            let part = drawn.min(rest);
+            rest -= part;
+            if drawn > part {
+                self.usages[usage].push((grant, drawn - part));
+            }
+            match grant {
+                Some(id) => {
+                    self.book(EntryType::Reverse, grant, part, self.now);
+                    self.return_credits(id, part);
+                }
+                None => self.reverse_debt(part),
+            }
+        }
+        self.settle();
+    }
+
+    /// "Open debt of the pool shrinks first (`reverse` row without grant). Where the debt was settled since, the
+    /// settlement is undone, latest first: `debt_settle` (+part on the grant), `debt_settle` (-part, no grant), then
+    /// `reverse` (+part, no grant)."
+    fn reverse_debt(&mut self, amount: i128) {
+        let open = amount.min(self.debt);
+        if open > 0 {
+            self.debt -= open;
+            self.book(EntryType::Reverse, None, open, self.now);
+        }
+        let mut rest = amount - open;
+        while rest > 0 {
+            let (id, paid) = self.payments.pop().unwrap();
+            let part = paid.min(rest);
+            rest -= part;
+            if paid > part {
+                self.payments.push((id, paid - part));
+            }
+            self.book(EntryType::DebtSettle, Some(id), part, self.now);
+            self.book(EntryType::DebtSettle, None, -part, self.now);
+            self.book(EntryType::Reverse, None, part, self.now);
+            self.return_credits(id, part);
+        }
+    }
+
+    /// "Grant active again if it was depleted and its end is not reached. Grant expired/voided: then `expire` row at
+    /// once."
+    fn return_credits(&mut self, id: i64, part: i128) {
+        let (index, now) = (self.index(id).unwrap(), self.now);
+        let lot = &mut self.lots[index];
+        lot.consumed -= part;
+        if lot.state == Status::Depleted {
+            lot.state = if lot.ends.is_none_or(|ends| ends > now) { Status::Active } else { Status::Expired };
+        }
+        if lot.state != Status::Active {
+            lot.expired += part;
+            self.book(EntryType::Expire, Some(id), -part, now);
+        }
+    }
+
+    /// "Each change is a ledger row of amount 0."
+    pub fn update(&mut self, id: i64, priority: Option<i16>, ends: Option<i64>) -> Result<(), Refusal> {
+        let index = self.index(id)?;
+        let lot = &mut self.lots[index];
+        let changes = priority.is_some_and(|priority| priority != lot.priority)
+            || ends.is_some_and(|ends| Some(ends) != lot.ends);
+        if changes && !lot.is_open() {
+            return Err(Refusal::GrantClosed { status: lot.state });
+        }
+        lot.priority = priority.unwrap_or(lot.priority);
+        lot.ends = ends.or(lot.ends);
+        self.record(EntryType::Update, Some(id), self.now);
+        Ok(())
     }
 
     /// "Takes what is neither consumed nor held. More than the remainder: 22023. A voided, expired or used-up
@@ -348,15 +685,5 @@ impl Model {
             self.record(EntryType::Void, Some(id), self.now);
         }
         Ok(self.credits(part))
-    }
-
-    /// A hold on one grant. `EntryType` has no name for it yet: the row is an update.
-    pub fn hold(&mut self, id: i64, part: i128) {
-        if let Ok(index) = self.index(id)
-            && part <= self.lots[index].free()
-        {
-            self.lots[index].held += part;
-            self.record(EntryType::Update, Some(id), self.now);
-        }
     }
 }

@@ -1,10 +1,14 @@
 //! Random operations on a pool, carried out on a `Wallet` or on the model.
 
+use std::ops::Range;
+use std::rc::Rc;
+
 use proptest::prelude::*;
 
-use super::model::{Lot, Model};
+use super::model::{Held, Lot, Model, runs};
 use crate::{
-    Amount, Category, Drawn, Entry, EntryType, Grant, Instant, Limit, OnInsufficient, Refusal, Status, Wallet,
+    Amount, Category, Drawn, DrawnPart, Entry, EntryType, Grant, HeldPart, Hold, Instant, Limit, OnInsufficient,
+    PaidDebt, Refusal, Status, Wallet,
 };
 
 /// A grant to come; times are counted from the tick at which it is made.
@@ -22,12 +26,51 @@ pub struct Spec {
 #[derive(Clone, Debug)]
 pub enum Op {
     Add(Spec),
-    Draw { cost: i128, feature: Option<&'static str>, cap: bool, late: i64 },
+    Draw {
+        cost: i128,
+        feature: Option<&'static str>,
+        cap: bool,
+        late: i64,
+    },
     Overdraft(Option<i128>),
     Freeze(bool),
-    Void { pick: usize, amount: Option<i128> },
-    Confirm { pick: usize },
-    Hold { pick: usize, amount: i128 },
+    Void {
+        pick: usize,
+        amount: Option<i128>,
+    },
+    Confirm {
+        pick: usize,
+    },
+    /// Priority and end, counted from now.
+    Update {
+        pick: usize,
+        priority: Option<i16>,
+        ends_in: Option<i64>,
+    },
+    Ceiling(Option<i128>),
+    Reserve {
+        cost: i128,
+        feature: Option<&'static str>,
+        lasts: i64,
+    },
+    /// `None`: all that is held.
+    Settle {
+        pick: usize,
+        charge: Option<i128>,
+        close: bool,
+    },
+    Release {
+        pick: usize,
+    },
+    Extend {
+        pick: usize,
+        lasts: i64,
+    },
+    /// `None`: all that is left.
+    Reverse {
+        pick: usize,
+        credits: Option<i128>,
+    },
 }
 
 /// An operation and the ticks that pass before it.
@@ -40,6 +83,8 @@ pub enum Outcome {
     Drawn(Drawn),
     Voided(Amount),
     Confirmed(bool),
+    Released(Amount),
+    Extended(bool),
 }
 
 pub fn tick(tick: i64) -> Instant {
@@ -76,18 +121,27 @@ pub fn specs() -> impl Strategy<Value = Spec> {
 pub fn step([gap, kind, dice @ ..]: [u8; 9]) -> Step {
     let [first, second, third, fourth, ..] = dice;
     let pick = usize::from(second % 12);
-    let op = match kind % 21 {
-        0..6 => Op::Add(spec(dice)),
-        6..13 => Op::Draw {
-            cost: i128::from(first % 31),
-            feature: [None, None, Some("a"), Some("b"), Some("c")][usize::from(second % 5)],
-            cap: third % 2 == 1,
-            late: i64::from(fourth % 3),
-        },
+    let feature = [None, None, Some("a"), Some("b"), Some("c")][usize::from(second % 5)];
+    let (hold, lasts) = (usize::from(second % 5), 1 + i64::from(third % 8));
+    let op = match kind % 36 {
+        0..7 => Op::Add(spec(dice)),
+        7..13 => Op::Draw { cost: i128::from(first % 31), feature, cap: third % 2 == 1, late: i64::from(fourth % 3) },
         13..15 => Op::Overdraft((second % 5 < 4).then_some(i128::from(first % 25))),
         15..17 => Op::Void { pick, amount: (third % 2 == 0).then_some(i128::from(1 + first % 19)) },
         17..19 => Op::Confirm { pick },
-        19 => Op::Hold { pick, amount: i128::from(1 + first % 9) },
+        19 => Op::Update {
+            pick,
+            priority: (first < 192).then_some(i16::from(first % 101)),
+            ends_in: (third % 3 > 0).then_some(lasts),
+        },
+        20..24 => Op::Reserve { cost: i128::from(first % 25), feature, lasts },
+        24..28 => {
+            Op::Settle { pick: hold, charge: (third % 4 > 0).then_some(i128::from(first % 25)), close: fourth % 3 > 0 }
+        }
+        28 | 29 => Op::Release { pick: hold },
+        30 => Op::Extend { pick: hold, lasts },
+        31..34 => Op::Reverse { pick, credits: (third % 2 == 0).then_some(i128::from(1 + first % 19)) },
+        34 => Op::Ceiling((second % 3 == 0).then_some(i128::from(first % 25))),
         _ => Op::Freeze(first % 3 == 1),
     };
     let gap = [0, 0, 0, 0, 0, 1, 2, 3, 1, 4 + i64::from(gap % 11)][usize::from(gap % 10)];
@@ -95,7 +149,7 @@ pub fn step([gap, kind, dice @ ..]: [u8; 9]) -> Step {
 }
 
 pub fn steps() -> impl Strategy<Value = Vec<Step>> {
-    prop::collection::vec(any::<[u8; 9]>().prop_map(step), 1..25)
+    prop::collection::vec(any::<[u8; 9]>().prop_map(step), 1..30)
 }
 
 /// What one credit is: from the smallest amount to nearly the largest.
@@ -152,18 +206,116 @@ impl Lot {
     }
 }
 
-/// Who makes the operations: the time, the size of a credit and the number of grants made before.
+/// What a pool's ledger and tables tell of earlier calls.
+#[derive(Clone, Debug, Default)]
+pub struct Past {
+    /// What each hold was made for.
+    holds: Vec<Option<&'static str>>,
+    /// Of each usage that took credits its entries, and those of the calls that reversed it.
+    usages: Vec<Vec<Range<usize>>>,
+}
+
+impl Past {
+    /// `own`: the entries of the call, those of the clock not among them.
+    pub fn note(&mut self, op: &Op, outcome: &Result<Outcome, Refusal>, entries: &[Entry], own: Range<usize>) {
+        match (op, outcome) {
+            (Op::Reserve { feature, .. }, Ok(_)) => self.holds.push(*feature),
+            (Op::Reverse { pick, .. }, Ok(_)) if !self.usages.is_empty() => {
+                let usage = self.picked(*pick);
+                self.usages[usage].push(own);
+            }
+            (Op::Draw { .. } | Op::Settle { .. }, Ok(_)) if entries[own.clone()].iter().any(|e| e.kind.is_usage()) => {
+                self.usages.push(vec![own]);
+            }
+            _ => {}
+        }
+    }
+
+    fn picked(&self, pick: usize) -> usize {
+        pick % self.usages.len()
+    }
+
+    /// What a usage drew, less what has been reversed of it.
+    pub fn drawn(&self, entries: &[Entry], usage: usize) -> Vec<DrawnPart> {
+        let mut calls = self.usages[usage].iter().map(|own| &entries[own.clone()]);
+        let drawn = calls.next().unwrap().iter().filter(|entry| entry.kind.is_usage());
+        let mut parts: Vec<_> = drawn.map(|e| DrawnPart { grant_id: e.grant_id, left: -e.amount }).collect();
+        for entry in calls.flatten().filter(|entry| entry.kind == EntryType::Reverse) {
+            let mut rest = entry.amount.raw();
+            for part in parts.iter_mut().rev().filter(|part| part.grant_id == entry.grant_id) {
+                let undone = rest.min(part.left.raw());
+                part.left = Amount::from_raw(part.left.raw() - undone);
+                rest -= undone;
+            }
+        }
+        parts
+    }
+
+    /// The debt that grants have paid and that was not undone, latest first.
+    pub fn paid(entries: &[Entry]) -> Vec<PaidDebt> {
+        let mut paid: Vec<PaidDebt> = Vec::new();
+        for entry in entries.iter().filter(|entry| entry.kind == EntryType::DebtSettle) {
+            match entry.grant_id {
+                Some(grant_id) if entry.amount.is_negative() => paid.push(PaidDebt { grant_id, amount: -entry.amount }),
+                Some(grant_id) => {
+                    let last = paid.last_mut().unwrap();
+                    assert_eq!(last.grant_id, grant_id, "not the latest payment");
+                    last.amount = last.amount.checked_sub(entry.amount).unwrap();
+                    paid.retain(|payment| payment.amount.is_positive());
+                }
+                None => {}
+            }
+        }
+        paid.reverse();
+        paid
+    }
+}
+
+pub fn hold_id(number: usize) -> Rc<str> {
+    format!("hold {number}").into()
+}
+
+impl Held {
+    pub fn hold(&self, number: usize, unit: i128) -> Hold {
+        let part = |(grant_id, count)| HeldPart { grant_id, amount: Amount::from_raw(count * unit) };
+        Hold {
+            id: hold_id(number),
+            status: self.state,
+            parts: runs(&self.credits).into_iter().map(part).collect(),
+            expires_at: tick(self.ends),
+            created_at: tick(self.made),
+            closed_at: self.closed.map(tick),
+            charged: Amount::from_raw(self.charged * unit),
+            fresh: false,
+            dirty: false,
+        }
+    }
+}
+
+/// Who makes the operations: the time, the size of a credit, the number of grants made before, and what else was.
 #[derive(Clone, Copy, Debug)]
-pub struct Caller {
+pub struct Caller<'a> {
     pub now: i64,
     pub unit: i128,
     pub made: i64,
+    pub past: &'a Past,
 }
 
-impl Caller {
+impl Caller<'_> {
     /// One of the grants made so far, or the next, which is unknown.
     pub fn picked(&self, pick: usize) -> i64 {
         1 + pick as i64 % (self.made + 1)
+    }
+
+    /// One of the holds made so far, or the next, which is unknown.
+    pub fn picked_hold(&self, pick: usize) -> Rc<str> {
+        hold_id(pick % (self.past.holds.len() + 1))
+    }
+
+    /// What there is to reverse, if there is a usage: of it, and of the debt that was paid.
+    pub fn reversible(&self, wallet: &Wallet, pick: usize) -> Option<(Vec<DrawnPart>, Vec<PaidDebt>)> {
+        let usage = (!self.past.usages.is_empty()).then(|| self.past.picked(pick))?;
+        Some((self.past.drawn(&wallet.entries, usage), Past::paid(&wallet.entries)))
     }
 
     fn credits(&self, count: i128) -> Amount {
@@ -194,9 +346,34 @@ impl Caller {
                 wallet.void(self.picked(*pick), amount, now).map(Outcome::Voided)
             }
             Op::Confirm { pick } => wallet.confirm(self.picked(*pick), now).map(Outcome::Confirmed),
-            Op::Hold { pick, amount } => {
-                hold(wallet, self.picked(*pick), self.credits(*amount), now);
+            Op::Update { pick, priority, ends_in } => {
+                let ends = ends_in.map(|ticks| tick(self.now + ticks));
+                wallet.update(self.picked(*pick), *priority, ends, now).map(|()| Outcome::Done)
+            }
+            Op::Ceiling(left) => {
+                wallet.ceiling = left.map(|left| self.credits(left));
                 Ok(Outcome::Done)
+            }
+            Op::Reserve { cost, feature, lasts } => {
+                let (id, ends) = (hold_id(self.past.holds.len()), tick(self.now + lasts));
+                wallet.reserve(&id, self.credits(*cost), *feature, ends, now).map(|()| Outcome::Done)
+            }
+            Op::Settle { pick, charge, close } => {
+                let id = self.picked_hold(*pick);
+                let held = wallet.find_hold(&id).map_or(Amount::ZERO, Hold::held);
+                let charge = charge.map_or(held, |charge| self.credits(charge));
+                let feature = self.past.holds.get(pick % (self.past.holds.len() + 1)).copied().flatten();
+                undone_if_refused(wallet, |wallet| wallet.settle(&id, charge, feature, *close, now)).map(Outcome::Drawn)
+            }
+            Op::Release { pick } => wallet.release(&self.picked_hold(*pick), now).map(Outcome::Released),
+            Op::Extend { pick, lasts } => {
+                wallet.extend(&self.picked_hold(*pick), tick(self.now + lasts), now).map(Outcome::Extended)
+            }
+            Op::Reverse { pick, credits } => {
+                let Some((parts, paid)) = self.reversible(wallet, *pick) else { return Ok(Outcome::Done) };
+                let left = Amount::from_raw(parts.iter().map(|part| part.left.raw()).sum());
+                let credits = credits.map_or(left, |credits| self.credits(credits).min(left));
+                wallet.reverse(&parts, &paid, credits, now).map(|()| Outcome::Done)
             }
         }
     }
@@ -217,38 +394,43 @@ impl Caller {
             }
             Op::Void { pick, amount } => model.void(self.picked(*pick), *amount).map(Outcome::Voided),
             Op::Confirm { pick } => model.confirm(self.picked(*pick)).map(Outcome::Confirmed),
-            Op::Hold { pick, amount } => {
-                model.hold(self.picked(*pick), *amount);
+            Op::Update { pick, priority, ends_in } => {
+                let ends = ends_in.map(|ticks| self.now + ticks);
+                model.update(self.picked(*pick), *priority, ends).map(|()| Outcome::Done)
+            }
+            Op::Ceiling(left) => {
+                model.ceiling = *left;
+                Ok(Outcome::Done)
+            }
+            Op::Reserve { cost, feature, lasts } => {
+                model.reserve(*cost, *feature, self.now + lasts).map(|()| Outcome::Done)
+            }
+            Op::Settle { pick, charge, close } => {
+                model.settle_hold(pick % (model.holds.len() + 1), *charge, *close).map(Outcome::Drawn)
+            }
+            Op::Release { pick } => model.release(pick % (model.holds.len() + 1)).map(Outcome::Released),
+            Op::Extend { pick, lasts } => {
+                model.extend(pick % (model.holds.len() + 1), self.now + lasts).map(Outcome::Extended)
+            }
+            Op::Reverse { pick, credits } => {
+                if let Some(usage) = pick.checked_rem(model.usages.len()) {
+                    model.reverse(usage, *credits);
+                }
                 Ok(Outcome::Done)
             }
         }
     }
 }
 
-/// Wallets do not hold yet, but they load grants with holds: this stands in for what will make them.
-pub fn hold(wallet: &mut Wallet, id: i64, part: Amount, now: Instant) {
-    let Some(grant) = wallet.grants.iter_mut().find(|g| g.id == id) else { return };
-    if part > grant.available() {
-        return;
+/// A call that fails half-way is undone by the database.
+fn undone_if_refused<T>(
+    wallet: &mut Wallet,
+    call: impl FnOnce(&mut Wallet) -> Result<T, Refusal>,
+) -> Result<T, Refusal> {
+    let before = wallet.clone();
+    let outcome = call(wallet);
+    if outcome.is_err() {
+        *wallet = before;
     }
-    let minus = |from: Amount| Amount::from_raw(from.raw() - part.raw());
-    grant.held = grant.held.checked_add(part).unwrap();
-    grant.dirty = true;
-    if grant.is_restricted() {
-        wallet.figures.restricted = minus(wallet.figures.restricted);
-    }
-    wallet.figures.held = wallet.figures.held.checked_add(part).unwrap();
-    wallet.figures.balance = minus(wallet.figures.balance);
-    wallet.seq += 1;
-    wallet.entries.push(Entry {
-        seq: wallet.seq,
-        kind: EntryType::Update,
-        amount: -part,
-        balance_after: wallet.figures.balance,
-        grant_id: Some(id),
-        reservation: None,
-        effective_at: now,
-        reason: None,
-        change: Default::default(),
-    });
+    outcome
 }

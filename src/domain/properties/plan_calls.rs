@@ -5,11 +5,11 @@ use std::collections::HashSet;
 use proptest::prelude::*;
 
 use super::model::Lot;
-use super::operations::{Caller, Op, Outcome, step, tick, tick_or_never};
+use super::operations::{Caller, Op, Outcome, Past, step, tick, tick_or_never};
 use super::plan_model::{ENTRIES, FOREVER, Offer, Plan, PlanEntry, PlanModel, Version};
 use crate::{
-    Amount, Cadence, Category, EntryTerms, Grant, Instant, Limit, Refusal, Rollover, Schedule, Span, Status, Wallet,
-    Zone,
+    Amount, Cadence, Category, EntryTerms, Grant, HoldStatus, Instant, Limit, Refusal, Rollover, Schedule, Span,
+    Status, Wallet, Zone,
 };
 
 #[derive(Clone, Debug)]
@@ -138,14 +138,16 @@ fn aimed(op: &Op, id: i64) -> Op {
     match op.clone() {
         Op::Void { amount, .. } => Op::Void { pick: place, amount },
         Op::Confirm { .. } => Op::Confirm { pick: place },
-        Op::Hold { amount, .. } => Op::Hold { pick: place, amount },
+        Op::Update { priority, ends_in, .. } => Op::Update { pick: place, priority, ends_in },
+        // Of grants that are over and no more at hand.
+        Op::Reverse { .. } => Op::Confirm { pick: usize::MAX },
         other => other,
     }
 }
 
 fn picked(op: &Op, open: &[i64], unknown: i64) -> i64 {
     match op {
-        Op::Void { pick, .. } | Op::Confirm { pick } | Op::Hold { pick, .. } => {
+        Op::Void { pick, .. } | Op::Confirm { pick } | Op::Update { pick, .. } => {
             *open.get(pick % (open.len() + 1)).unwrap_or(&unknown)
         }
         _ => unknown,
@@ -190,7 +192,8 @@ impl PlanModel {
                 let order = self.pools[pool].in_order();
                 let open: Vec<i64> = order.iter().map(|index| self.pools[pool].lots[*index].id).collect();
                 let id = self.id();
-                let caller = Caller { now: self.now, unit: self.pools[pool].unit, made: id - 1 };
+                let caller =
+                    Caller { now: self.now, unit: self.pools[pool].unit, made: id - 1, past: &Past::default() };
                 return caller.on_model(&mut self.pools[pool], &aimed(op, picked(op, &open, id)));
             }
             Call::Provision { plan, .. } if active.is_some() => self.change_plan(*plan),
@@ -223,6 +226,7 @@ pub struct World {
     pub offer: Offer,
     pub scale: u32,
     pub wallets: [Wallet; 2],
+    pasts: [Past; 2],
     subscription: Option<Subscription>,
     pub next_id: i64,
 }
@@ -264,13 +268,15 @@ pub fn entry_terms(entry: &PlanEntry, version: &Version, seats: i128, scale: u32
 impl World {
     pub fn open(offer: Offer, scale: u32) -> World {
         let wallets = [0, 1].map(|_| Wallet::open(Limit::Finite(Amount::ZERO), tick(0)));
-        World { offer, scale, wallets, subscription: None, next_id: 1 }
+        World { offer, scale, wallets, pasts: Default::default(), subscription: None, next_id: 1 }
     }
 
-    /// As a call finds a pool: open grants only, and of each entry the versions that there are by now.
+    /// As a call finds a pool: open holds, open grants and those with parts of the holds, and of each entry the versions that there are by now.
     pub fn load(&mut self, pool: usize, now: i64) {
         let wallet = &mut self.wallets[pool];
-        wallet.grants.retain(|grant| grant.status.is_open());
+        wallet.grants.retain(|grant| grant.status.is_open() || grant.held.is_positive());
+        wallet.holds.retain(|hold| hold.status == HoldStatus::Active);
+        wallet.holds.iter_mut().for_each(|hold| (hold.fresh, hold.dirty) = (false, false));
         wallet.grants.iter_mut().for_each(|grant| (grant.fresh, grant.dirty) = (false, false));
         let Some(subscription) = &self.subscription else { return };
         for schedule in &mut wallet.schedules {
@@ -317,9 +323,13 @@ impl World {
                 let mut open: Vec<&Grant> = wallet.grants.iter().filter(|grant| grant.status.is_open()).collect();
                 open.sort_by(|one, other| one.burn_order(other));
                 let open: Vec<i64> = open.iter().map(|grant| grant.id).collect();
-                let caller = Caller { now, unit: smallest_amount(self.scale), made: self.next_id - 1 };
+                let past = &mut self.pasts[pool];
+                let caller = Caller { now, unit: smallest_amount(self.scale), made: self.next_id - 1, past };
                 self.next_id += 1;
-                return caller.on_wallet(wallet, &aimed(op, picked(op, &open, caller.made + 1)));
+                let first = wallet.entries.len();
+                let outcome = caller.on_wallet(wallet, &aimed(op, picked(op, &open, caller.made + 1)));
+                past.note(op, &outcome, &wallet.entries, first..wallet.entries.len());
+                return outcome;
             }
             Call::Provision { plan, .. } if active.is_some() => self.change_plan(*plan, now),
             Call::Provision { plan, starts_in, lasts } => {

@@ -129,10 +129,11 @@ impl PlanModel {
         }
     }
 
-    /// "At one instant the order is: expiry, rollover, new grants, settlement of debt" (section 2).
+    /// "At one instant the order is: end of holds, expiry, rollover, new grants, settlement of debt" (section 2).
     fn live_through_now(&mut self) {
         for pool in 0..self.pools.len() {
             self.pools[pool].now = self.now;
+            self.pools[pool].end_holds();
             self.end_lots(pool);
             self.pools[pool].begin_due();
             if let Some(subscription) = self.subscription.as_ref().filter(|s| s.pool == pool) {
@@ -175,7 +176,7 @@ impl PlanModel {
             if heir.is_none() {
                 lot.state = Status::Expired;
             }
-            if heir.is_none() || lost > 0 {
+            if lost > 0 {
                 self.pools[pool].record(EntryType::Expire, Some(id), now);
             }
             carried.extend(heir.map(|heir| (index, heir)));
@@ -402,6 +403,6 @@ impl PlanModel {
             });
             boundaries.chain([subscription.ends])
         });
-        lots.chain(periods).min().unwrap_or(FOREVER)
+        lots.chain(periods).chain(self.pools[pool].next_time_out()).min().unwrap_or(FOREVER)
     }
 }

@@ -4,13 +4,13 @@ use proptest::prelude::*;
 
 use super::cases;
 use super::model::Lot;
-use super::operations::{Op, Spec, tick};
+use super::operations::{Op, Spec, hold_id, tick};
 use super::plan_calls::{
     Call, PlanStep, World, came_to_nothing, is_same, offers, plan_steps, pools_of, scales, smallest_amount,
 };
 use super::plan_model::{FOREVER, Offer, Plan, PlanEntry, PlanModel, Version};
 use super::wallet::assert_sound;
-use crate::{Category, Grant, Schedule, Source, Status, Wallet};
+use crate::{Category, Grant, Hold, HoldStatus, Schedule, Source, Status, Wallet};
 
 /// How the model's lots of one pool are found in the wallet.
 #[derive(Default)]
@@ -92,7 +92,7 @@ impl Seen {
             let entry = entries.next().unwrap_or_else(|| panic!("missing: {row:?}"));
             let found = (entry.kind, entry.amount, entry.balance_after.raw(), entry.grant_id, entry.effective_at);
             assert_eq!(found, (row.kind, amount, balance, id, tick(row.at)));
-            assert_eq!(entry.reason, row.reason);
+            assert_eq!((entry.reason, &entry.reservation), (row.reason, &row.hold.map(hold_id)));
         }
         assert_eq!(entries.next(), None, "the model has not got it");
         let entries_seen = std::mem::replace(&mut self.entries, wallet.entries.len());
@@ -118,7 +118,7 @@ fn must_be_skipped(model: &PlanModel, lot: &Lot) -> bool {
 fn assert_alike(one: &Wallet, other: &Wallet) {
     let figures = |wallet: &Wallet| {
         let f = wallet.figures;
-        (f.balance, f.held, f.debt, f.restricted, f.consumed, f.voided, wallet.overdraft, wallet.frozen)
+        (f.balance, f.held, f.unbacked, f.debt, f.restricted, f.consumed, f.voided, wallet.overdraft, wallet.frozen)
     };
     assert_eq!(figures(one), figures(other));
     let living = |wallet: &Wallet| -> Vec<Grant> {
@@ -129,6 +129,11 @@ fn assert_alike(one: &Wallet, other: &Wallet) {
         all.into_iter().map(unnamed).collect()
     };
     assert_eq!(living(one), living(other));
+    let holds = |wallet: &Wallet| -> Vec<_> {
+        let open = wallet.holds.iter().filter(|hold| hold.status == HoldStatus::Active);
+        open.map(|hold| (hold.id.clone(), hold.held(), hold.expires_at, hold.charged)).collect()
+    };
+    assert_eq!(holds(one), holds(other));
     let schedules = |wallet: &Wallet| -> Vec<_> {
         // Nobody asks what was granted last where nothing more comes.
         let granted = |s: &Schedule| s.granted.filter(|_| s.running && !s.archived_at.is_finite());
@@ -143,6 +148,11 @@ fn assert_written(before: &Wallet, after: &Wallet) {
         let old = before.grants.iter().find(|old| old.id == grant.id);
         let same = old.is_some_and(|old| Grant { dirty: grant.dirty, ..old.clone() } == *grant);
         assert!(same || grant.fresh || (old.is_some() && grant.dirty), "would not be written: {grant:?}");
+    }
+    for hold in &after.holds {
+        let old = before.holds.iter().find(|old| old.id == hold.id);
+        let same = old.is_some_and(|old| Hold { dirty: hold.dirty, fresh: hold.fresh, ..old.clone() } == *hold);
+        assert!(same || hold.fresh || (old.is_some() && hold.dirty), "would not be written: {hold:?}");
     }
     for schedule in &after.schedules {
         let Some(old) = before.schedules.iter().find(|old| old.id == schedule.id) else { continue };

@@ -6,8 +6,8 @@ use proptest::prelude::*;
 
 use super::cases;
 use super::model::Model;
-use super::operations::{Caller, Op, Spec, Step, specs, steps, tick, units};
-use crate::{Amount, Category, Grant, Instant, Limit, OnInsufficient, Refusal, Status, Wallet};
+use super::operations::{Caller, Op, Outcome, Past, Spec, Step, hold_id, specs, steps, tick, units};
+use crate::{Amount, Category, Grant, Hold, HoldStatus, Instant, Limit, OnInsufficient, Refusal, Status, Wallet};
 
 /// The clock makes grants for plans only.
 fn no_plan() -> i64 {
@@ -20,9 +20,14 @@ fn by_id(wallet: &Wallet) -> Vec<Grant> {
     grants
 }
 
+fn holds(wallet: &Wallet) -> Vec<Hold> {
+    wallet.holds.iter().map(|hold| Hold { dirty: false, fresh: false, ..hold.clone() }).collect()
+}
+
 /// The same in everything that is kept, whatever the order in memory.
 fn assert_same(one: &Wallet, other: &Wallet) {
     assert_eq!(one.figures, other.figures);
+    assert_eq!(holds(one), holds(other));
     assert_eq!(by_id(one), by_id(other));
     assert_eq!(one.entries, other.entries);
     assert_eq!((one.seq, one.overdraft, one.frozen), (other.seq, other.overdraft, other.frozen));
@@ -32,13 +37,19 @@ fn assert_same(one: &Wallet, other: &Wallet) {
 fn assert_as_model(wallet: &Wallet, model: &Model, rows_seen: usize) {
     assert_eq!(wallet.figures, model.figures());
     assert_eq!(by_id(wallet), model.lots.iter().map(|lot| lot.grant(model.unit)).collect::<Vec<_>>());
+    assert_eq!(
+        holds(wallet),
+        model.holds.iter().enumerate().map(|(n, held)| held.hold(n, model.unit)).collect::<Vec<_>>()
+    );
     assert_eq!(wallet.entries.len(), model.rows.len());
+    assert_eq!(model.rows.last().unwrap().balance, model.balance());
     for (entry, row) in wallet.entries.iter().zip(&model.rows).skip(rows_seen) {
         let found = (entry.kind, entry.amount, entry.balance_after, entry.grant_id, entry.effective_at);
         let expected = (row.kind, model.credits(row.amount), model.credits(row.balance), row.grant, tick(row.at));
         assert_eq!(found, expected);
+        assert_eq!(entry.reservation, row.hold.map(hold_id));
     }
-    let next_event = model.lots.iter().filter_map(|lot| lot.next_event()).min();
+    let next_event = model.lots.iter().filter_map(|lot| lot.next_event()).chain(model.next_time_out()).min();
     assert!(wallet.next_transition <= next_event.map_or(Instant::INFINITY, tick), "would sleep past an event");
 }
 
@@ -49,7 +60,8 @@ pub fn assert_sound(wallet: &Wallet, rows_seen: usize) {
     let sum = |what: fn(&Grant) -> i128| wallet.grants.iter().map(what).sum::<i128>();
     let taken = figures.consumed.raw() + figures.expired.raw() + figures.voided.raw();
     assert_eq!(figures.balance.raw(), figures.granted.raw() - taken - figures.held.raw() - figures.debt.raw());
-    assert_eq!(figures.balance.raw() + figures.debt.raw(), sum(|g| g.available().raw()));
+    let free = figures.balance.raw() + figures.debt.raw() + figures.unbacked.raw();
+    assert_eq!(free, sum(|g| g.available().raw()));
     assert_eq!(figures.restricted.raw(), sum(|g| if g.is_restricted() { g.available().raw() } else { 0 }));
     assert!(!figures.debt.is_negative());
     if figures.debt.is_positive() {
@@ -72,7 +84,8 @@ pub fn assert_sound(wallet: &Wallet, rows_seen: usize) {
 /// What holds between a pool before and after an operation.
 fn assert_follows(before: &Wallet, after: &Wallet, op: &Op) {
     if let Limit::Finite(limit) = after.overdraft {
-        assert!(after.figures.debt <= limit.max(before.figures.debt), "beyond the overdraft");
+        let overdrawn = |wallet: &Wallet| wallet.figures.debt.raw() + wallet.figures.unbacked.raw();
+        assert!(overdrawn(after) <= limit.raw().max(overdrawn(before)), "beyond the overdraft");
     }
     if !matches!(op, Op::Overdraft(_)) {
         assert_eq!(before.overdraft, after.overdraft);
@@ -82,20 +95,35 @@ fn assert_follows(before: &Wallet, after: &Wallet, op: &Op) {
         let waits = before.find(grant.id).is_err() && grant.status != Status::Active;
         assert!(unchanged || waits || grant.dirty, "a change that would not be written: {grant:?}");
     }
+    for hold in &after.holds {
+        let old = before.find_hold(&hold.id);
+        let unchanged = old.is_some_and(|old| Hold { dirty: hold.dirty, fresh: hold.fresh, ..old.clone() } == *hold);
+        assert!(
+            unchanged || hold.dirty || (old.is_none() && hold.fresh),
+            "a change that would not be written: {hold:?}"
+        );
+    }
 }
 
 fn clean(wallet: &mut Wallet) {
     wallet.grants.iter_mut().for_each(|g| g.dirty = false);
+    wallet.holds.iter_mut().for_each(|hold| (hold.fresh, hold.dirty) = (false, false));
 }
 
 /// Carries out the steps, as calls do: first what is due, then the operation.
-fn carry_out(steps: &[Step], unit: i128, mut each: impl FnMut(&mut Wallet, Caller, &Op)) {
+pub fn carry_out(
+    steps: &[Step],
+    unit: i128,
+    mut each: impl FnMut(&mut Wallet, Caller, &Op) -> Result<Outcome, Refusal>,
+) {
     let mut wallet = Wallet::open(Limit::Finite(Amount::ZERO), tick(0));
-    let mut caller = Caller { now: 0, unit, made: 0 };
+    let (mut now, mut made, mut past) = (0, 0, Past::default());
     for (gap, op) in steps {
-        caller.now += gap;
-        each(&mut wallet, caller, op);
-        caller.made += i64::from(matches!(op, Op::Add(_)));
+        now += gap;
+        let before = wallet.entries.len();
+        let outcome = each(&mut wallet, Caller { now, unit, made, past: &past }, op);
+        past.note(op, &outcome, &wallet.entries, before..wallet.entries.len());
+        made += i64::from(matches!(op, Op::Add(_)));
     }
 }
 
@@ -105,6 +133,7 @@ fn prefix(wallet: &Wallet, count: usize) -> Wallet {
     part.grants.retain(|g| g.status == Status::Active);
     part.grants.sort_by(Grant::burn_order);
     part.grants.truncate(count);
+    part.holds.clear();
     part.all_loaded = false;
     part
 }
@@ -113,17 +142,39 @@ fn prefix(wallet: &Wallet, count: usize) -> Wallet {
 fn assert_part_of(part: &Wallet, whole: &Wallet) {
     assert_eq!((part.figures, part.seq), (whole.figures, whole.seq));
     assert_eq!(part.entries, whole.entries);
+    for hold in holds(part) {
+        assert_eq!(Some(&hold), holds(whole).iter().find(|other| other.id == hold.id));
+    }
     for grant in by_id(part) {
         assert_eq!(Some(&grant), by_id(whole).iter().find(|g| g.id == grant.id));
     }
 }
 
-/// Calls load the grant that they name, whatever its state and its place.
+/// Calls load what they name, whatever its state and its place: a grant, a hold with the grants that back it, or all
+/// that a usage is to be given back to.
 fn load_named(part: &mut Wallet, whole: &Wallet, caller: Caller, op: &Op) {
-    if let Op::Void { pick, .. } | Op::Confirm { pick } | Op::Hold { pick, .. } = op
-        && part.find(caller.picked(*pick)).is_err()
-    {
-        part.grants.extend(whole.find(caller.picked(*pick)).cloned());
+    let mut grants = Vec::new();
+    match op {
+        Op::Void { pick, .. } | Op::Confirm { pick } | Op::Update { pick, .. } => grants.push(caller.picked(*pick)),
+        Op::Settle { pick, .. } | Op::Release { pick } | Op::Extend { pick, .. } => {
+            let hold = whole.find_hold(&caller.picked_hold(*pick)).filter(|hold| hold.status == HoldStatus::Active);
+            let Some(hold) = hold else { return };
+            grants.extend(hold.parts.iter().filter_map(|part| part.grant_id));
+            if part.find_hold(&hold.id).is_none() {
+                part.holds.push(hold.clone());
+            }
+        }
+        Op::Reverse { pick, .. } => {
+            let (parts, paid) = caller.reversible(whole, *pick).unwrap_or_default();
+            grants.extend(parts.iter().filter_map(|part| part.grant_id));
+            grants.extend(paid.iter().map(|payment| payment.grant_id));
+        }
+        _ => {}
+    }
+    for id in grants {
+        if part.find(id).is_err() {
+            part.grants.extend(whole.find(id).cloned());
+        }
     }
 }
 
@@ -153,6 +204,7 @@ proptest! {
             assert_as_model(wallet, &model, rows_seen);
             assert_sound(wallet, rows_seen);
             assert_follows(&before, wallet, op);
+            outcome
         });
     }
 }
@@ -176,8 +228,10 @@ proptest! {
             wallet.next_transition = wallet.earliest_transition();
             patient.next_transition = patient.earliest_transition();
             assert_same(wallet, &patient);
-            assert_eq!(caller.on_wallet(wallet, op), caller.on_wallet(&mut patient, op));
+            let outcome = caller.on_wallet(wallet, op);
+            assert_eq!(outcome, caller.on_wallet(&mut patient, op));
             assert_same(wallet, &patient);
+            outcome
         });
     }
 
@@ -188,7 +242,7 @@ proptest! {
             let once = wallet.clone();
             assert_eq!(wallet.advance(tick(caller.now), &mut no_plan), Ok(false));
             assert_same(wallet, &once);
-            let _ = caller.on_wallet(wallet, op);
+            caller.on_wallet(wallet, op)
         });
     }
 
@@ -217,6 +271,7 @@ proptest! {
                     assert_part_of(&part, wallet);
                 }
             }
+            outcome
         });
     }
 
@@ -228,8 +283,7 @@ proptest! {
             let advanced = part.advance(tick(caller.now), &mut no_plan);
             wallet.advance(tick(caller.now), &mut no_plan).unwrap();
             if advanced.is_err() {
-                let _ = caller.on_wallet(wallet, op);
-                return;
+                return caller.on_wallet(wallet, op);
             }
             load_named(&mut part, wallet, caller, op);
             let outcome = caller.on_wallet(wallet, op);
@@ -239,13 +293,14 @@ proptest! {
                 assert_part_of(&part, wallet);
                 kept = Some(part);
             }
+            outcome
         });
     }
 
     #[test]
     fn a_payment_confirmed_again_is_the_same_success(spec in specs(), used in 0..20_i128, void in any::<bool>(), later in 0..20_i64) {
         let mut wallet = Wallet::open(Limit::Finite(Amount::ZERO), tick(0));
-        let caller = Caller { now: 0, unit: 1, made: 0 };
+        let caller = Caller { now: 0, unit: 1, made: 0, past: &Past::default() };
         caller.on_wallet(&mut wallet, &Op::Add(Spec { unpaid: true, ..spec })).unwrap();
         assert_eq!(wallet.confirm(1, tick(0)), Ok(true));
         let _ = wallet.draw(Amount::from_raw(used), Some("a"), OnInsufficient::Cap, tick(0));
@@ -290,7 +345,7 @@ proptest! {
     #[test]
     fn the_largest_amounts_end_in_a_refusal(costs in prop::collection::vec(10_i128.pow(35)..10_i128.pow(36), 1..200)) {
         let mut wallet = Wallet::open(Limit::Unlimited, tick(0));
-        let mut caller = Caller { now: 0, unit: 1, made: 0 };
+        let mut caller = Caller { now: 0, unit: 1, made: 0, past: &Past::default() };
         let largest = Spec {
             category: Category::Paid,
             priority: 50,

@@ -59,6 +59,43 @@ pub enum Step {
         feature: usize,
         rate: i128,
     },
+    Reserve {
+        pool: usize,
+        of: Of,
+        ttl: Minute,
+    },
+    /// The nth hold, counted from the youngest.
+    Settle {
+        nth: usize,
+        figure: Figure,
+        last: bool,
+        key: bool,
+    },
+    Release {
+        nth: usize,
+    },
+    Extend {
+        nth: usize,
+        ttl: Minute,
+    },
+    /// The nth usage, counted from the youngest: so much in a hundred of what is left to reverse, or all.
+    Reverse {
+        nth: usize,
+        percent: Option<i128>,
+        key: bool,
+    },
+    Transfer {
+        from: usize,
+        amount: Amount,
+        key: bool,
+    },
+    Update {
+        nth: usize,
+        priority: Option<i64>,
+        /// None: as it is; Some(None): no end any more.
+        lasts: Option<Option<Minute>>,
+        key: bool,
+    },
     /// The nth call with a key, counted from the youngest, once more, whether it had worked or not.
     Again {
         nth: usize,
@@ -67,6 +104,31 @@ pub enum Step {
     Conflict {
         nth: usize,
     },
+}
+
+/// What a hold is reserved for.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Of {
+    Amount(Amount),
+    Feature { feature: usize, value: i128 },
+}
+
+/// What a settlement charges, as it was drawn.
+#[derive(Clone, Debug)]
+pub enum Figure {
+    Held,
+    /// So much in a hundred of what is held.
+    Percent(i128),
+    Above(Amount),
+    Value(i128),
+}
+
+/// What a settlement charges, as it is called.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Charge {
+    Held,
+    Amount(Amount),
+    Value(i128),
 }
 
 /// A call with a fixed meaning: absolute times, grants by id.
@@ -113,14 +175,56 @@ pub enum Call {
         pool: usize,
         on: bool,
     },
+    Reserve {
+        pool: usize,
+        id: String,
+        of: Of,
+        ttl: Minute,
+    },
+    Settle {
+        hold: String,
+        charge: Charge,
+        last: bool,
+        key: Option<String>,
+    },
+    Release {
+        hold: String,
+    },
+    Extend {
+        hold: String,
+        ttl: Minute,
+    },
+    Reverse {
+        usage: i64,
+        amount: Option<Amount>,
+        key: Option<String>,
+    },
+    Transfer {
+        from: usize,
+        amount: Amount,
+        key: Option<String>,
+    },
+    Update {
+        grant: i64,
+        priority: Option<i64>,
+        end: Option<Option<Minute>>,
+        key: Option<String>,
+    },
 }
 
 impl Call {
     pub fn key(&self) -> Option<&str> {
         match self {
-            Call::Grant { key, .. } | Call::Void { key, .. } | Call::Usage { key, .. } | Call::Consume { key, .. } => {
-                key.as_deref()
-            }
+            Call::Grant { key, .. }
+            | Call::Void { key, .. }
+            | Call::Usage { key, .. }
+            | Call::Consume { key, .. }
+            | Call::Settle { key, .. }
+            | Call::Reverse { key, .. }
+            | Call::Transfer { key, .. }
+            | Call::Update { key, .. } => key.as_deref(),
+            // A hold's id is its key.
+            Call::Reserve { id, .. } => Some(id),
             _ => None,
         }
     }
@@ -131,6 +235,11 @@ impl Call {
             Call::Grant { .. } => "grant",
             Call::Void { .. } => "void",
             Call::Usage { .. } | Call::Consume { .. } => "usage",
+            Call::Reserve { .. } => "reserve",
+            Call::Settle { .. } => "settle",
+            Call::Reverse { .. } => "reverse",
+            Call::Transfer { .. } => "transfer",
+            Call::Update { .. } => "update",
             _ => "other",
         }
     }
@@ -141,6 +250,12 @@ impl Call {
             Call::Grant { amount, .. } | Call::Consume { amount, .. } => *amount += 1,
             Call::Void { amount, .. } => *amount = Some(amount.unwrap_or(0) + 1),
             Call::Usage { value, .. } => *value += 1,
+            Call::Reserve { of: Of::Amount(amount), .. } => *amount += 1,
+            Call::Reserve { of: Of::Feature { value, .. }, .. } => *value += 1,
+            Call::Settle { last, .. } => *last = !*last,
+            Call::Reverse { amount, .. } => *amount = Some(amount.unwrap_or(0) + 1),
+            Call::Transfer { amount, .. } => *amount += 1,
+            Call::Update { priority, .. } => *priority = Some((priority.unwrap_or(0) + 1) % 100),
             _ => {}
         }
         call
@@ -151,7 +266,12 @@ impl Call {
             let resource = POOLS[pool].map_or("NULL".to_owned(), support::text);
             format!("customer_id => 'c-{run}', resource_id => {resource}")
         };
-        let key = self.key().map_or(String::new(), |key| format!(", idempotency_key => '{key}'"));
+        let key = match self {
+            Call::Reserve { .. } => String::new(),
+            _ => self.key().map_or(String::new(), |key| format!(", idempotency_key => '{key}'")),
+        };
+        let customer = format!("customer_id => 'c-{run}'");
+        let minutes = |ttl: Minute| format!("'{ttl} minutes'");
         let capped = |cap: bool| if cap { ", on_insufficient => 'cap'" } else { "" };
         let credit_type = format!("credit_type_id => 't-{run}'");
         let call = match self {
@@ -205,6 +325,50 @@ impl Call {
                 let status = if *on { "frozen" } else { "active" };
                 format!("set_pool({}, {credit_type}, status => '{status}')", scope(*pool))
             }
+            Call::Reserve { pool, id, of, ttl } => {
+                let of = match of {
+                    Of::Amount(amount) => format!("{credit_type}, amount => {}", decimal(*amount, 2)),
+                    Of::Feature { feature, value } => {
+                        format!("feature_id => 'f{feature}-{run}', value => {}", decimal(*value, 2))
+                    }
+                };
+                format!("reserve_credits({}, reservation_id => '{id}', {of}, ttl => {})", scope(*pool), minutes(*ttl))
+            }
+            Call::Settle { hold, charge, last, .. } => {
+                let charge = match charge {
+                    Charge::Held => String::new(),
+                    Charge::Amount(amount) => format!(", amount => {}", decimal(*amount, 2)),
+                    Charge::Value(value) => format!(", value => {}", decimal(*value, 2)),
+                };
+                let last = if *last { "" } else { ", final => false" };
+                format!("settle_reservation({customer}, reservation_id => '{hold}'{charge}{last}{key})")
+            }
+            Call::Release { hold } => format!("release_reservation({customer}, reservation_id => '{hold}')"),
+            Call::Extend { hold, ttl } => {
+                format!("extend_reservation({customer}, reservation_id => '{hold}', ttl => {})", minutes(*ttl))
+            }
+            Call::Reverse { usage, amount, .. } => {
+                let amount = amount.map_or(String::new(), |amount| format!(", credits => {}", decimal(amount, 2)));
+                format!("reverse_usage({customer}, usage_id => {usage}{amount}{key})")
+            }
+            Call::Transfer { from, amount, .. } => {
+                let name = |pool: usize| POOLS[pool].map_or("NULL".to_owned(), support::text);
+                format!(
+                    "transfer_credits({customer}, {credit_type}, amount => {}, from_resource_id => {}, to_resource_id => {}{key})",
+                    decimal(*amount, 2),
+                    name(*from),
+                    name(1 - from)
+                )
+            }
+            Call::Update { grant, priority, end, .. } => {
+                let priority = priority.map_or(String::new(), |priority| format!(", priority => {priority}"));
+                let end = match end {
+                    None => String::new(),
+                    Some(None) => ", expires_at => 'infinity'".to_owned(),
+                    Some(Some(at)) => format!(", expires_at => {}", instant(*at)),
+                };
+                format!("update_grant({customer}, grant_id => {grant}{priority}{end}{key})")
+            }
         };
         format!("SELECT * FROM credit_pools.{call}")
     }
@@ -220,14 +384,14 @@ pub fn instant(minute: Minute) -> String {
 pub fn draw(random: &mut StdRng) -> Step {
     let pool = random.random_range(0..POOLS.len());
     let key = random.random_bool(0.25);
-    match random.random_range(0..100) {
-        0..=15 => Step::Wait(match random.random_range(0..3) {
+    match random.random_range(0..130) {
+        0..=15 => Step::Wait(match random.random_range(0..4) {
             0 => 1,
-            1 => random.random_range(1..60),
+            1 | 2 => random.random_range(1..60),
             _ => random.random_range(60..2000),
         }),
         16..=18 => Step::Maintain,
-        19..=41 => Step::Grant {
+        19..=38 => Step::Grant {
             pool,
             amount: amount(random),
             category: ["paid", "promotional", "recurring"][random.random_range(0..3)],
@@ -243,20 +407,20 @@ pub fn draw(random: &mut StdRng) -> Step {
             },
             key,
         },
-        42..=44 => Step::Confirm { nth: random.random_range(0..6) },
-        45..=50 => {
+        39..=41 => Step::Confirm { nth: random.random_range(0..6) },
+        42..=47 => {
             Step::Void { nth: random.random_range(0..8), amount: random.random_bool(0.6).then(|| amount(random)), key }
         }
-        51..=72 => Step::Usage {
+        48..=65 => Step::Usage {
             pool,
-            feature: [0, 0, 1, 1, 2, 2, 3][random.random_range(0..7)],
+            feature: feature(random),
             value: amount(random),
             cap: random.random_bool(0.35),
             ago: random.random_bool(0.2).then(|| random.random_range(-5..500)),
             key,
         },
-        73..=85 => Step::Consume { pool, amount: amount(random), cap: random.random_bool(0.35), key },
-        86..=88 => Step::Overdraft {
+        66..=76 => Step::Consume { pool, amount: amount(random), cap: random.random_bool(0.35), key },
+        77..=80 => Step::Overdraft {
             pool,
             limit: match random.random_range(0..6) {
                 0 => None,
@@ -264,10 +428,67 @@ pub fn draw(random: &mut StdRng) -> Step {
                 _ => Some(random.random_range(1..20_000)),
             },
         },
-        89..=90 => Step::Freeze { pool, on: random.random_bool(0.3) },
-        91..=92 => Step::Rate { feature: random.random_range(0..3), rate: random.random_range(0..3000) },
-        93..=97 => Step::Again { nth: random.random_range(0..6) },
-        _ => Step::Conflict { nth: random.random_range(0..6) },
+        81..=82 => Step::Freeze { pool, on: random.random_bool(0.3) },
+        83..=84 => Step::Rate { feature: random.random_range(0..3), rate: random.random_range(0..3000) },
+        85..=89 => Step::Again { nth: random.random_range(0..6) },
+        90..=91 => Step::Conflict { nth: random.random_range(0..6) },
+        92..=102 => Step::Reserve {
+            pool,
+            of: match random.random_bool(0.5) {
+                true => Of::Amount(amount(random)),
+                false => Of::Feature { feature: feature(random), value: amount(random) },
+            },
+            ttl: ttl(random),
+        },
+        103..=110 => Step::Settle {
+            nth: nth_hold(random),
+            figure: match random.random_range(0..8) {
+                0 | 1 => Figure::Held,
+                2 => Figure::Percent(0),
+                3 | 4 => Figure::Percent(random.random_range(0..=100)),
+                5 => Figure::Above(amount(random)),
+                _ => Figure::Value(amount(random)),
+            },
+            last: random.random_bool(0.6),
+            key,
+        },
+        111..=112 => Step::Release { nth: nth_hold(random) },
+        113..=114 => Step::Extend { nth: nth_hold(random), ttl: ttl(random) },
+        115..=121 => Step::Reverse {
+            nth: random.random_range(0..6),
+            percent: match random.random_range(0..6) {
+                0..=2 => None,
+                3 => Some(100),
+                4 => Some(130),
+                _ => Some(random.random_range(1..100)),
+            },
+            key,
+        },
+        122..=125 => Step::Transfer { from: pool, amount: amount(random), key },
+        _ => Step::Update {
+            nth: random.random_range(0..8),
+            priority: random.random_bool(0.6).then(|| random.random_range(0..=100)),
+            lasts: random.random_bool(0.6).then(|| random.random_bool(0.8).then(|| 10 * random.random_range(-2..60))),
+            key,
+        },
+    }
+}
+
+fn feature(random: &mut StdRng) -> usize {
+    [0, 0, 1, 1, 2, 2, 3][random.random_range(0..7)]
+}
+
+fn nth_hold(random: &mut StdRng) -> usize {
+    [0, 0, 0, 1, 1, 2, 3, 5][random.random_range(0..8)]
+}
+
+/// Up to a day; longer ones and negative ones are refused.
+fn ttl(random: &mut StdRng) -> Minute {
+    match random.random_range(0..12) {
+        0 => [0, -1, 1441, 5000][random.random_range(0..4)],
+        1 => 1440,
+        2..=6 => 10 * random.random_range(1..12),
+        _ => random.random_range(1..600),
     }
 }
 

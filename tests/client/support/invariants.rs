@@ -28,10 +28,11 @@ const RULES: &[(&str, &str)] = &[
         "SELECT pool_id, seq FROM credit_pools.ledger WHERE entry_hash IS NULL",
     ),
     (
-        "pools: balance is what active grants hold less debt",
-        "SELECT p.pool_id, p.balance, p.debt, g.available FROM credit_pools.pools p
-         LEFT JOIN (SELECT pool_id, sum(available) AS available FROM credit_pools.grants GROUP BY pool_id) g USING (pool_id)
-         WHERE p.balance <> coalesce(g.available, 0) - p.debt OR p.debt < 0",
+        "pools: balance is what active grants hold less debt and less what is held on the overdraft",
+        "SELECT p.pool_id, p.balance, p.debt, p.held, g.available, g.held AS held_of_grants FROM credit_pools.pools p
+         LEFT JOIN (SELECT pool_id, sum(available) AS available, sum(held) AS held FROM credit_pools.grants GROUP BY pool_id) g USING (pool_id)
+         WHERE p.balance <> coalesce(g.available, 0) - p.debt - (p.held - coalesce(g.held, 0))
+            OR p.debt < 0 OR p.held < coalesce(g.held, 0)",
     ),
     (
         "pools: granted, consumed, expired, voided, held and debt add up to the balance",
@@ -49,16 +50,20 @@ const RULES: &[(&str, &str)] = &[
     ),
     (
         "grants: what the ledger says of a grant is what it holds",
-        "SELECT g.grant_id, g.available, g.held, g.consumed, g.expired, l.* FROM credit_pools.grants g
+        "SELECT g.grant_id, g.available, g.held, g.consumed, g.expired, g.voided, l.* FROM credit_pools.grants g
          CROSS JOIN LATERAL (
            SELECT coalesce(sum(amount), 0) AS effect,
-                  coalesce(-sum(amount) FILTER (WHERE entry_type IN ('consume', 'debt_settle')), 0) AS consumed,
+                  coalesce(-sum(amount) FILTER (WHERE entry_type IN ('consume', 'debt_settle', 'reverse')), 0) AS consumed,
+                  coalesce(-sum(amount) FILTER (WHERE entry_type IN ('reserve', 'release', 'reservation_expire')), 0) AS held,
+                  coalesce(-sum(amount) FILTER (WHERE entry_type IN ('void', 'transfer_out')), 0) AS voided,
                   coalesce(-sum(amount) FILTER (WHERE entry_type IN ('expire', 'rollover_out')), 0) AS expired,
                   coalesce(bool_or(entry_type IN ('grant', 'rollover_in', 'transfer_in')), false) AS begun
            FROM credit_pools.ledger
-           WHERE customer_id = g.customer_id AND pool_id = g.pool_id AND grant_id = g.grant_id
-             AND NOT (entry_type = 'debt_settle' AND amount > 0)) l
-         WHERE g.consumed <> l.consumed OR g.available <> l.effect OR (l.begun AND g.expired <> l.expired)",
+           WHERE customer_id = g.customer_id AND pool_id = g.pool_id AND grant_id = g.grant_id) l
+         WHERE g.consumed <> l.consumed OR g.held <> l.held OR g.available <> l.effect
+            OR (l.begun AND g.expired <> l.expired)
+            -- What is voided before the grant counts has no effect on the balance.
+            OR g.voided < l.voided",
     ),
     (
         "usage: what events cost is what the ledger took",
@@ -68,6 +73,45 @@ const RULES: &[(&str, &str)] = &[
              FULL JOIN (SELECT pool_id, -sum(amount) AS credits FROM credit_pools.ledger
                         WHERE entry_type IN ('consume', 'debt') GROUP BY pool_id) l USING (pool_id)) x
          WHERE events <> ledger",
+    ),
+    (
+        "pools: debt is what was used beyond the grants, less what was paid or reversed",
+        "SELECT p.pool_id, p.debt, l.debt AS ledger FROM credit_pools.pools p
+         LEFT JOIN (SELECT pool_id, -sum(amount) AS debt FROM credit_pools.ledger
+                    WHERE entry_type IN ('debt', 'debt_settle', 'reverse') AND grant_id IS NULL GROUP BY pool_id) l USING (pool_id)
+         WHERE p.debt <> coalesce(l.debt, 0)",
+    ),
+    (
+        "usage: what was reversed is what the ledger gave back, never more than it cost",
+        "SELECT u.usage_id, u.credits, u.reversed, l.reversed AS ledger FROM credit_pools.usage_events u
+         LEFT JOIN (SELECT usage_id, sum(amount) AS reversed FROM credit_pools.ledger WHERE entry_type = 'reverse' GROUP BY usage_id) l USING (usage_id)
+         WHERE u.reversed <> coalesce(l.reversed, 0) OR u.reversed < 0 OR u.reversed > greatest(u.credits, 0)",
+    ),
+    (
+        "usage: each drew what it cost",
+        "SELECT u.usage_id, u.credits, l.credits AS ledger FROM credit_pools.usage_events u
+         LEFT JOIN (SELECT usage_id, -sum(amount) AS credits FROM credit_pools.ledger WHERE entry_type IN ('consume', 'debt') GROUP BY usage_id) l USING (usage_id)
+         WHERE u.credits <> coalesce(l.credits, 0)",
+    ),
+    (
+        "holds: what a pool holds is what its open reservations hold",
+        "SELECT p.pool_id, p.held, r.held AS reserved FROM credit_pools.pools p
+         LEFT JOIN (SELECT pool_id, sum(held) AS held FROM credit_pools.reservations GROUP BY pool_id) r USING (pool_id)
+         WHERE p.held <> coalesce(r.held, 0)",
+    ),
+    (
+        "holds: what the ledger says of a reservation is what it holds and has charged",
+        "SELECT r.reservation_id, r.status, r.amount, r.held, r.charged, l.* FROM credit_pools.reservations r
+         CROSS JOIN LATERAL (
+           SELECT coalesce(-sum(amount) FILTER (WHERE entry_type = 'reserve'), 0) AS reserved,
+                  coalesce(-sum(amount) FILTER (WHERE entry_type IN ('reserve', 'release', 'reservation_expire')), 0) AS held,
+                  coalesce(-sum(amount) FILTER (WHERE entry_type IN ('consume', 'debt')), 0) AS charged
+           FROM credit_pools.ledger WHERE customer_id = r.customer_id AND pool_id = r.pool_id AND reservation_id = r.reservation_id) l
+         WHERE (r.amount, r.held, r.charged) <> (l.reserved, l.held, l.charged)
+            OR least(r.held, r.charged) < 0 OR r.held > r.amount
+            OR (r.status <> 'active' AND r.held <> 0)
+            OR (r.status = 'active') <> (r.closed_at IS NULL)
+            OR (r.status = 'active' AND r.expires_at <= credit_pools.clock())",
     ),
     (
         "pools: the balance is at or above the floor",

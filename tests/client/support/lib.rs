@@ -7,6 +7,7 @@ mod database;
 mod fault;
 mod invariants;
 mod session;
+mod threads;
 
 pub use catalogue::{TYPE, seed_catalogue};
 pub use cluster::Cluster;
@@ -14,6 +15,7 @@ pub use database::Database;
 pub use fault::Fault;
 pub use invariants::{broken_invariants, check_invariants, digest};
 pub use session::{Row, Session};
+pub use threads::at_once;
 
 use rand::{Rng, SeedableRng, rngs::StdRng};
 

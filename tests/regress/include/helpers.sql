@@ -23,7 +23,8 @@
 --                         whether any row changed. What else DETAIL and the message say is not looked at.
 --   holds_of(customer)                the view reservations, in order of resource and id.
 --   held_of(customer, resource)       the view grants, with what is held.
---   rows_of(customer, resource, after_seq)   the view ledger, in order of seq, with the reservation and the usage; usages are called u1, u2, … in the order of their making.
+--   rows_of(customer, resource, after_seq)   the view ledger, in order of seq, with the reservation (but for what a hold's end brings about)
+--                                     and the usage; usages are called u1, u2, … in the order of their making.
 --   usage_id(customer, n), usage_no(customer, usage_id)   the customer's nth usage, and which one it is.
 --   limits_of(customer)               the view limits.
 --   ledger_problems()     a row per broken promise of the views; none when all is well. Every case ends with it.
@@ -243,7 +244,7 @@ $f$;
 CREATE FUNCTION public.rows_of(customer text, resource text DEFAULT '*', after_seq bigint DEFAULT 0)
     RETURNS TABLE (seq bigint, entry_type text, amount numeric, after numeric, "grant" text, reservation text, usage text, effective_at text)
 LANGUAGE sql STABLE AS $f$
-    SELECT l.seq, l.entry_type::text, l.amount, l.balance_after, coalesce(g.reason, g.source), l.reservation_id, public.usage_no(l.customer_id, l.usage_id), public.at(l.effective_at)
+    SELECT l.seq, l.entry_type::text, l.amount, l.balance_after, coalesce(g.reason, g.source), CASE WHEN l.entry_type::text NOT IN ('expire', 'void', 'debt_settle') THEN l.reservation_id END, public.usage_no(l.customer_id, l.usage_id), public.at(l.effective_at)
       FROM credit_pools.ledger l LEFT JOIN credit_pools.grants g ON g.customer_id = l.customer_id AND g.grant_id = l.grant_id
      WHERE l.customer_id = customer AND $2 IN ('*', coalesce(l.resource_id, '(global)')) AND l.seq > $3
      ORDER BY l.resource_id COLLATE "C" NULLS FIRST, l.credit_type_id COLLATE "C", l.seq

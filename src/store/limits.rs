@@ -1,0 +1,155 @@
+//! Spending limits. A pool's own are read and written under the pool's lock; a customer's are locked by whoever uses
+//! credits under them, after the pool.
+
+use credit_pools_domain::{Amount, Instant, Span, SpendingLimit};
+
+use super::spi::{Arg, Row, Statement};
+
+/// What a limit covers: a pool, or with `all_resources` every pool of the customer and credit type.
+#[derive(Clone, Copy)]
+pub struct Covered<'a> {
+    pub customer_id: &'a str,
+    pub credit_type_id: &'a str,
+    pub all_resources: bool,
+    pub scope_id: &'a str,
+    pub per: Span,
+}
+
+pub struct LimitRow {
+    pub all_resources: bool,
+    pub per: Span,
+    /// As PostgreSQL prints it.
+    pub per_text: String,
+    pub limit: SpendingLimit,
+    pub dirty: bool,
+}
+
+macro_rules! limits_of_pool {
+    () => {
+        "SELECT l.all_resources, l.per, l.per::text, l.amount, l.window_start, l.window_end, l.used
+         FROM credit_pools.spending_limit l
+         WHERE l.customer_id = $1 AND l.credit_type_id = $2
+           AND (NOT l.all_resources AND l.scope_id = $3 OR l.all_resources AND l.scope_id = '')
+         ORDER BY l.all_resources, l.per"
+    };
+}
+
+fn read(row: &Row) -> LimitRow {
+    LimitRow {
+        all_resources: row.boolean(1),
+        per: row.span(2).unwrap_or_default(),
+        per_text: row.text(3).unwrap_or_default(),
+        limit: SpendingLimit {
+            amount: row.amount(4).unwrap_or_default(),
+            window_start: row.time(5).unwrap_or(Instant::NEG_INFINITY),
+            window_end: row.time(6).unwrap_or(Instant::NEG_INFINITY),
+            used: row.amount(7).unwrap_or_default(),
+        },
+        dirty: false,
+    }
+}
+
+/// The limits of a pool, locked, its own before its customer's.
+pub fn lock_for(customer_id: &str, credit_type_id: &str, scope_id: &str) -> Vec<LimitRow> {
+    static LOCK: Statement = Statement::new(concat!(limits_of_pool!(), " FOR NO KEY UPDATE OF l"));
+    LOCK.rows(&[Arg::Text(customer_id), Arg::Text(credit_type_id), Arg::Text(scope_id)], read)
+}
+
+/// The same without a lock, in the caller's snapshot.
+pub fn read_for(customer_id: &str, credit_type_id: &str, scope_id: &str) -> Vec<LimitRow> {
+    static READ: Statement = Statement::read(limits_of_pool!());
+    READ.rows(&[Arg::Text(customer_id), Arg::Text(credit_type_id), Arg::Text(scope_id)], read)
+}
+
+/// Whether any limit covers a pool of that name.
+pub fn any_for(customer_id: &str, credit_type_id: &str, scope_id: &str) -> bool {
+    static ANY: Statement = Statement::new(concat!("SELECT 1 FROM (", limits_of_pool!(), ") l LIMIT 1"));
+    ANY.first(&[Arg::Text(customer_id), Arg::Text(credit_type_id), Arg::Text(scope_id)], |_| ()).is_some()
+}
+
+fn key<'a>(covered: &Covered<'a>) -> [Arg<'a>; 5] {
+    [
+        Arg::Text(covered.customer_id),
+        Arg::Text(covered.credit_type_id),
+        Arg::Bool(covered.all_resources),
+        Arg::Text(covered.scope_id),
+        Arg::Interval(Some(covered.per)),
+    ]
+}
+
+pub fn save(customer_id: &str, credit_type_id: &str, scope_id: &str, row: &LimitRow) {
+    static SAVE: Statement = Statement::new(
+        "UPDATE credit_pools.spending_limit SET window_start = $6, window_end = $7, used = $8
+         WHERE customer_id = $1 AND credit_type_id = $2 AND all_resources = $3 AND scope_id = $4 AND per = $5",
+    );
+    let scope_id = if row.all_resources { "" } else { scope_id };
+    let covered = Covered { customer_id, credit_type_id, all_resources: row.all_resources, scope_id, per: row.per };
+    let [a, b, c, d, e] = key(&covered);
+    let SpendingLimit { window_start, window_end, used, .. } = row.limit;
+    SAVE.run(&[a, b, c, d, e, Arg::Time(window_start), Arg::Time(window_end), Arg::Number(used)]);
+}
+
+/// Sets a limit; what counts under it in its present window is said anew.
+pub fn put(covered: &Covered, limit: &SpendingLimit, now: Instant) {
+    static PUT: Statement = Statement::new(
+        "INSERT INTO credit_pools.spending_limit
+             (customer_id, credit_type_id, all_resources, scope_id, per, amount, window_start, window_end, used,
+              created_at, updated_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $10)
+         ON CONFLICT (customer_id, credit_type_id, all_resources, scope_id, per) DO UPDATE SET
+             amount = excluded.amount, window_start = excluded.window_start, window_end = excluded.window_end,
+             used = excluded.used, updated_at = excluded.updated_at",
+    );
+    let [a, b, c, d, e] = key(covered);
+    let SpendingLimit { amount, window_start, window_end, used } = *limit;
+    PUT.run(&[
+        a,
+        b,
+        c,
+        d,
+        e,
+        Arg::Number(amount),
+        Arg::Time(window_start),
+        Arg::Time(window_end),
+        Arg::Number(used),
+        Arg::Time(now),
+    ]);
+}
+
+/// What a limit says now, if it is set.
+pub fn amount_of(covered: &Covered) -> Option<Amount> {
+    static FIND: Statement = Statement::new(
+        "SELECT amount FROM credit_pools.spending_limit
+         WHERE customer_id = $1 AND credit_type_id = $2 AND all_resources = $3 AND scope_id = $4 AND per = $5",
+    );
+    FIND.first(&key(covered), |row| row.amount(1)).flatten()
+}
+
+pub fn remove(covered: &Covered) {
+    static REMOVE: Statement = Statement::new(
+        "DELETE FROM credit_pools.spending_limit
+         WHERE customer_id = $1 AND credit_type_id = $2 AND all_resources = $3 AND scope_id = $4 AND per = $5",
+    );
+    REMOVE.run(&key(covered));
+}
+
+/// What a pool has charged since an instant, less what was reversed of it, and what holds that were made since then
+/// still have. The ledger is read from its row `after` on.
+pub fn used_since(customer_id: &str, pool_id: i64, after: i64, since: Instant) -> Amount {
+    static SUM: Statement = Statement::new(
+        "SELECT COALESCE((
+             SELECT sum(-e.amount)
+             FROM credit_pools.ledger_entry e
+             WHERE e.customer_id = $1 AND e.pool_id = $2 AND e.seq > $3
+               AND (e.entry_type IN ('consume', 'debt')
+                    OR e.entry_type = 'reverse' AND EXISTS (
+                        SELECT 1 FROM credit_pools.ledger_entry u
+                        WHERE u.usage_id = e.usage_id AND u.customer_id = $1 AND u.pool_id = $2 AND u.seq > $3
+                          AND u.credits IS NOT NULL))), 0)
+             + COALESCE((
+             SELECT sum(r.held) FROM credit_pools.reservation r
+             WHERE r.customer_id = $1 AND r.pool_id = $2 AND r.status = 'active' AND r.created_at >= $4), 0)",
+    );
+    let args = [Arg::Text(customer_id), Arg::Int(pool_id), Arg::Int(after), Arg::Time(since)];
+    SUM.first(&args, |row| row.amount(1)).flatten().unwrap_or_default().max(Amount::ZERO)
+}
