@@ -26,7 +26,7 @@ LEFT JOIN LATERAL (
     SELECT g.expires_at, trim_scale(sum(g.amount - g.consumed - g.expired - g.voided - g.held)) AS amount
     FROM credit_pools.pool_grant g
     WHERE g.customer_id = p.customer_id AND g.pool_id = p.pool_id AND g.status = 'active'
-      AND g.expires_at < 'infinity'
+      AND g.expires_at < 'infinity' AND g.amount - g.consumed - g.expired - g.voided > g.held
     GROUP BY g.expires_at
     ORDER BY g.expires_at
     LIMIT 1) x ON true

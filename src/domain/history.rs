@@ -13,6 +13,8 @@ pub struct BookedRows {
     pub amount: Amount,
     /// Of the first of them.
     pub effective_at: Instant,
+    /// They are about a hold.
+    pub of_hold: bool,
     /// The grant's end before the first of them changed it.
     pub end_before: Option<Instant>,
 }
@@ -46,7 +48,9 @@ impl Wallet {
                 grant.expired = Amount::ZERO;
                 grant.status = not_begun(grant.unpaid);
             } else if !matches!(grant.status, Status::Scheduled) && !grant.unpaid {
-                let voided_since = booked(EntryType::Void).or(booked(EntryType::TransferOut)).is_some();
+                // What a hold gives back to a voided grant is voided again.
+                let voids = |row: &&&BookedRows| row.kind == EntryType::Void && !row.of_hold;
+                let voided_since = rows.iter().any(|row| voids(&row)) || booked(EntryType::TransferOut).is_some();
                 grant.status = match grant.status {
                     // What it still had in a hold, or was reversed, came back later.
                     Status::Voided if !voided_since => Status::Voided,
@@ -143,6 +147,7 @@ mod tests {
             grant_id: entry.grant_id,
             amount: entry.amount,
             effective_at: entry.effective_at,
+            of_hold: entry.reservation.is_some(),
             end_before: entry.change.expires_at.map(|(from, _)| from),
         };
         entries.iter().map(row).collect()

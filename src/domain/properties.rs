@@ -9,6 +9,7 @@ mod amount;
 mod calendar;
 mod event;
 mod formula;
+mod holds;
 mod model;
 mod operations;
 mod plan_calls;

@@ -58,9 +58,9 @@ impl Wallet {
                 continue;
             }
             rest = rest.checked_sub(part).ok_or(Refusal::Overflow)?;
+            self.return_to(payment.grant_id, part, EntryType::DebtSettle, now)?;
             self.figures.debt = self.figures.debt.checked_add(part).ok_or(Refusal::Overflow)?;
             self.book(EntryType::DebtSettle, -part, None, now)?;
-            self.return_to(payment.grant_id, part, EntryType::DebtSettle, now)?;
             self.shrink_debt(part, now)?;
         }
         if rest.is_zero() { Ok(()) } else { Err(Refusal::Overflow) }

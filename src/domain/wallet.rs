@@ -565,7 +565,8 @@ impl Wallet {
         let Some(grant) = self.grants.get_mut(index) else { return Err(Refusal::UnknownGrant) };
         grant.consumed = grant.consumed.checked_add(part).ok_or(Refusal::Overflow)?;
         grant.dirty = true;
-        if grant.remaining().is_zero() {
+        // A held part may be of a grant that has ended: that stays so.
+        if grant.remaining().is_zero() && grant.status == Status::Active {
             grant.status = Status::Depleted;
         }
         let (id, restricted) = (grant.id, grant.is_restricted());

@@ -132,7 +132,7 @@ pub fn void(
     }
     let now = pool.now;
     let taken = pool.ask(|wallet| wallet.void(grant_id, amount, now))?;
-    if taken.is_positive() || pool.has_due() {
+    if pool.has_booked() || pool.has_due() {
         pool.write(Note { reason, idempotency_key, ..Note::default() });
     }
     Ok(Outcome { voided: taken, ..outcome(&pool, grant_id)? })

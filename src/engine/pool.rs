@@ -129,16 +129,13 @@ impl LockedPool {
         let kept: HashSet<i64> = wallet.grants.iter().map(|grant| grant.id).collect();
         wallet.grants.extend(open.into_iter().filter(|grant| !kept.contains(&grant.id)));
         wallet.schedules = schedules::running(&self.row.customer_id, self.row.pool_id).schedules;
-        if wallet.figures.held.is_positive() || wallet.holds.iter().any(|hold| hold.dirty) {
-            let open = reservations::open(&self.row.customer_id, self.row.pool_id);
-            let known: HashSet<String> = wallet.holds.iter().map(|hold| hold.id.to_string()).collect();
-            wallet.holds.extend(open.into_iter().filter(|hold| !known.contains(&*hold.id)));
-            let parts: Vec<i64> = held_grants(&wallet.holds);
-            for grant_id in parts {
-                // What is held may be of a grant that is over.
-                if wallet.find(grant_id).is_err() {
-                    wallet.grants.extend(grants::one(&self.row.customer_id, grant_id));
-                }
+        let open = reservations::open(&self.row.customer_id, self.row.pool_id);
+        let known: HashSet<String> = wallet.holds.iter().map(|hold| hold.id.to_string()).collect();
+        wallet.holds.extend(open.into_iter().filter(|hold| !known.contains(&*hold.id)));
+        for grant_id in held_grants(&wallet.holds) {
+            // What is held may be of a grant that is over.
+            if wallet.find(grant_id).is_err() {
+                wallet.grants.extend(grants::one(&self.row.customer_id, grant_id));
             }
         }
         wallet.all_loaded = true;
@@ -285,6 +282,11 @@ impl LockedPool {
         }
         self.moved = false;
         pools::update(&self.row);
+    }
+
+    /// Whether the call has booked anything.
+    pub fn has_booked(&self) -> bool {
+        self.row.wallet.entries.len() > self.due
     }
 
     /// Whether anything was due, and so must be written even where the call itself changes nothing.

@@ -1,6 +1,6 @@
 //! Figures right to the instant, for the views: what is due is carried out in memory only.
 
-use credit_pools_domain::{Amount, Figures, Grant, Hold, Instant, Limit, Span, Status, Wallet, Zone};
+use credit_pools_domain::{Amount, Figures, Grant, Hold, Instant, Limit, Span, Wallet, Zone};
 
 use super::opening::check_scope;
 use super::pool::{held_grants, unknown_pool};
@@ -19,9 +19,9 @@ pub struct PoolNow {
 
 pub fn pool_now(customer_id: &str, pool_id: i64) -> Option<PoolNow> {
     let Wallet { figures, overdraft, grants, .. } = advanced(customer_id, pool_id, grants::read_open)?;
-    let soonest = grants.iter().filter(|g| g.status == Status::Active).map(|g| g.expires_at).min();
+    let soonest = grants.iter().filter(|g| g.available().is_positive()).map(|g| g.expires_at).min();
     let next_expiry = soonest.filter(|at| at.is_finite()).and_then(|at| {
-        let ending = grants.iter().filter(|g| g.status == Status::Active && g.expires_at == at);
+        let ending = grants.iter().filter(|g| g.expires_at == at);
         Some((at, ending.map(Grant::available).try_fold(Amount::ZERO, Amount::checked_add)?))
     });
     Some(PoolNow { figures, overdraft, next_expiry })

@@ -418,6 +418,7 @@ fn read_sum(row: &Row) -> BookedRows {
         grant_id: row.int(2),
         amount: row.amount(3).unwrap_or_default(),
         effective_at: row.time(4).unwrap_or(Instant::NEG_INFINITY),
+        of_hold: row.boolean(6),
         end_before: row.text(5).and_then(|text| match text.as_str() {
             "infinity" => Some(Instant::INFINITY),
             text => Instant::parse(text).ok(),
@@ -429,10 +430,11 @@ fn read_sum(row: &Row) -> BookedRows {
 pub fn sums_after(customer_id: &str, pool_id: i64, after: i64) -> Vec<BookedRows> {
     static SUMS: Statement = Statement::read(
         "SELECT entry_type, grant_id, sum(amount), min(effective_at),
-                (array_agg(metadata #>> '{expires_at,from}' ORDER BY seq) FILTER (WHERE entry_type = 'update'))[1]
+                (array_agg(metadata #>> '{expires_at,from}' ORDER BY seq) FILTER (WHERE entry_type = 'update'))[1],
+                reservation_id IS NOT NULL
          FROM credit_pools.ledger_entry
          WHERE customer_id = $1 AND pool_id = $2 AND seq > $3
-         GROUP BY entry_type, grant_id",
+         GROUP BY entry_type, grant_id, reservation_id IS NOT NULL",
     );
     SUMS.rows(&[Arg::Text(customer_id), Arg::Int(pool_id), Arg::Int(after)], read_sum)
 }
@@ -441,7 +443,7 @@ pub fn sums_after(customer_id: &str, pool_id: i64, after: i64) -> Vec<BookedRows
 /// and subscriptions with a start in the past. What the clock did late is none of them.
 pub fn said_late(customer_id: &str, pool_id: i64, after: i64, last: i64, at: Instant) -> Vec<BookedRows> {
     static SUMS: Statement = Statement::read(
-        "SELECT e.entry_type, e.grant_id, sum(e.amount), min(e.effective_at), NULL::text
+        "SELECT e.entry_type, e.grant_id, sum(e.amount), min(e.effective_at), NULL::text, false
          FROM credit_pools.ledger_entry e
          LEFT JOIN credit_pools.pool_grant g ON g.customer_id = e.customer_id AND g.grant_id = e.grant_id
          LEFT JOIN credit_pools.schedule c ON c.customer_id = g.customer_id AND c.schedule_id = g.schedule_id

@@ -627,9 +627,9 @@ impl Model {
                 self.payments.push((id, paid - part));
             }
             self.book(EntryType::DebtSettle, Some(id), part, self.now);
+            self.return_credits(id, part);
             self.book(EntryType::DebtSettle, None, -part, self.now);
             self.book(EntryType::Reverse, None, part, self.now);
-            self.return_credits(id, part);
         }
     }
 

@@ -60,7 +60,7 @@ impl Grant {
 
     /// The words that the view may show: one, but where the contract does not say which of two comes first.
     pub fn status(&self, now: Minute) -> Vec<&'static str> {
-        if self.void && std::env::var_os("TEMP_KNOWN").is_some() && self.remaining() == 0 {
+        if (self.void || self.ended) && std::env::var_os("TEMP_KNOWN").is_some() && self.remaining() == 0 {
             return vec!["voided", "depleted", "expired"];
         }
         if self.void {
@@ -252,7 +252,10 @@ impl Pool {
             if part > 0 {
                 grant.consumed += part;
                 self.debt -= part;
-                self.settlements.push((place, part));
+                match self.settlements.last_mut() {
+                    Some((last, sum)) if *last == place => *sum += part,
+                    _ => self.settlements.push((place, part)),
+                }
                 self.book("debt_settle", part, None, at);
                 self.book("debt_settle", -part, Some(place), at);
             }

@@ -42,10 +42,12 @@ impl Pool {
                 self.settlements.push((place, paid - part));
             }
             self.grants[place].consumed -= part;
-            self.book("debt_settle", part, Some(place), Some(now));
-            self.book("debt_settle", -part, None, Some(now));
-            self.book("reverse", part, None, Some(now));
-            self.expire_if_over(place, part, now);
+            self.in_any_order(|pool| {
+                pool.book("debt_settle", part, Some(place), Some(now));
+                pool.book("debt_settle", -part, None, Some(now));
+                pool.book("reverse", part, None, Some(now));
+                pool.expire_if_over(place, part, now);
+            });
         }
     }
 

@@ -265,7 +265,7 @@ LANGUAGE plpgsql STABLE AS $f$
 BEGIN
     IF to_regclass('credit_pools.reservations') IS NULL THEN RETURN; END IF;
     RETURN QUERY
-    SELECT 'pool: held is not what its holds hold', customer_id, resource_id, credit_type_id, NULL FROM credit_pools.pools p
+    SELECT 'pool: held is not what its holds hold', customer_id, resource_id, credit_type_id, NULL::bigint FROM credit_pools.pools p
                WHERE held <> (SELECT coalesce(sum(r.held), 0) FROM credit_pools.reservations r WHERE r.customer_id = p.customer_id AND r.pool_id = p.pool_id)
     UNION ALL SELECT 'a closed hold holds', customer_id, resource_id, credit_type_id, NULL FROM credit_pools.reservations r
                WHERE (r.status::text <> 'active') <> (closed_at IS NOT NULL) OR (r.status::text <> 'active' AND r.held <> 0) OR r.held < 0 OR r.charged < 0

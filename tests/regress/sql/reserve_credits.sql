@@ -40,13 +40,13 @@ SELECT n, r.* FROM (VALUES
     (5, $$resource_id => 'od', credit_type_id => 'credits', amount => 120, metadata => '{"job": 7}'$$),
     (6, $$resource_id => 'nowhere', credit_type_id => 'gold', amount => 1e9$$),
     (7, $$resource_id => 'ws', feature_id => 'run', value => 120, metadata => '{"job": 7}'$$)
-  ) v (n, arguments), LATERAL refused(format('SELECT * FROM credit_pools.reserve_credits(customer_id => 'acme', reservation_id => 'h1', %s)', arguments)) r ORDER BY n;
+  ) v (n, arguments), LATERAL refused(format($$SELECT * FROM credit_pools.reserve_credits(customer_id => 'acme', reservation_id => 'h1', %s)$$, arguments)) r ORDER BY n;
 -- Another customer has ids of its own.
 SELECT held, balance, is_duplicate FROM credit_pools.reserve_credits(customer_id => 'globex', reservation_id => 'h1', resource_id => 'ws', credit_type_id => 'credits', amount => 1);
 -- A refused one leaves its id free; the very last credit can be held.
 SELECT held, balance, expires_at FROM credit_pools.reserve_credits(customer_id => 'acme', reservation_id => 'h2', resource_id => 'ws', credit_type_id => 'credits', amount => 20, ttl => '24 hours');
 -- Without an id one is made, each time another. The global pool is used where no resource is named.
-SELECT reservation_id ~ '^rsv_\d+$' AS made, held, balance, is_duplicate FROM (VALUES (1), (2)) v (n), LATERAL credit_pools.reserve_credits(customer_id => 'acme', credit_type_id => 'credits', amount => 2) ORDER BY n;
+SELECT reservation_id ~ '^rsv_\d+$' AS made, held, balance, is_duplicate FROM (VALUES (1), (2)) v (n), LATERAL credit_pools.reserve_credits(customer_id => 'acme', credit_type_id => 'credits', amount => 2, metadata => jsonb_build_object('n', n)) ORDER BY n;
 SELECT count(*), count(DISTINCT reservation_id) AS ids FROM credit_pools.reservations WHERE customer_id = 'acme' AND resource_id IS NULL;
 -- Beyond the grants a hold takes the overdraft, as a usage may; nothing is owed yet. Not below the floor.
 SELECT held, balance FROM credit_pools.reserve_credits(customer_id => 'acme', reservation_id => 'o1', resource_id => 'od', credit_type_id => 'credits', amount => 60);

@@ -15,7 +15,7 @@ SELECT * FROM rows_of('acme', 'whole', 3);
 SELECT * FROM held_of('acme', 'whole');
 SELECT resource, balance, consumed, held FROM pools_of('acme') WHERE resource = 'whole';
 SELECT resource, feature, value, credits, occurred_at, recorded_at FROM usage_of('acme');
-SELECT count(*) FROM credit_pools.ledger WHERE reservation_id = 'whole' AND usage_id IS NOT NULL AND metadata = '{"job": 7}';
+SELECT seq, entry_type FROM credit_pools.ledger WHERE reservation_id = 'whole' AND metadata = '{"job": 7}';
 
 -- In parts: final => false charges and keeps the rest. Each part is a usage; equal parts without a key are two.
 SELECT credits_consumed, balance, held, is_duplicate FROM credit_pools.settle_reservation(customer_id => 'acme', reservation_id => 'part', amount => 30, final => false);
@@ -73,7 +73,7 @@ SELECT credits_consumed, balance, is_duplicate FROM credit_pools.consume_credits
 SELECT sqlstate, figures - '{floor,balance,required}'::text[] AS figures, world FROM refused($$SELECT * FROM credit_pools.settle_reservation(customer_id => 'acme', reservation_id => 'key', amount => 1000, idempotency_key => 'k-3')$$);
 SELECT credits_consumed, balance, held, is_duplicate FROM credit_pools.settle_reservation(customer_id => 'acme', reservation_id => 'key', amount => 39, idempotency_key => 'k-3');
 SELECT credits_consumed, balance, held, is_duplicate FROM credit_pools.settle_reservation(customer_id => 'acme', reservation_id => 'key', amount => 39, idempotency_key => 'k-3');
--- The usage's row of the ledger carries the key.
-SELECT entry_type, amount, idempotency_key FROM credit_pools.ledger WHERE reservation_id = 'key' AND usage_id IS NOT NULL ORDER BY seq;
+-- The first row of the call carries the key (a usage's own row only a key of report_usage's kind).
+SELECT entry_type, amount, idempotency_key FROM credit_pools.ledger WHERE reservation_id = 'key' AND idempotency_key IS NOT NULL ORDER BY seq;
 SELECT resource, balance, consumed, held FROM pools_of('acme');
 SELECT * FROM ledger_problems();
