@@ -43,7 +43,7 @@ impl Kind {
     }
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Error {
     kind: Kind,
     message: String,
@@ -58,6 +58,18 @@ impl std::fmt::Display for Error {
 }
 
 impl Error {
+    pub fn code(&self) -> String {
+        String::from_utf8_lossy(self.kind.sqlstate()).into_owned()
+    }
+
+    pub fn is(&self, kind: Kind) -> bool {
+        self.kind == kind
+    }
+
+    pub fn detail(&self) -> &Map<String, Value> {
+        &self.detail
+    }
+
     pub fn new(kind: Kind, message: impl Into<String>) -> Error {
         Error { kind, message: message.into(), detail: Map::new(), hint: None }
     }

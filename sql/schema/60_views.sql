@@ -306,4 +306,11 @@ SELECT l.customer_id,
        l.updated_at
 FROM credit_pools.spending_limit l
 CROSS JOIN LATERAL credit_pools.limit_window(l.customer_id, l.per) w
-CROSS JOIN LATERAL (SELECT CASE WHEN l.window_start = w.window_start THEN l.used ELSE 0 END AS used) u;
+CROSS JOIN LATERAL (
+    SELECT CASE WHEN l.window_start = w.window_start THEN trim_scale(GREATEST(l.used - COALESCE(sum(r.held), 0), 0))
+                ELSE 0 END AS used
+    FROM credit_pools.reservation r
+    JOIN credit_pools.pool p ON p.customer_id = r.customer_id AND p.pool_id = r.pool_id
+    WHERE r.customer_id = l.customer_id AND p.credit_type_id = l.credit_type_id
+      AND (l.all_resources OR p.scope_id = l.scope_id)
+      AND r.status = 'active' AND r.created_at >= w.window_start AND r.expires_at <= credit_pools.clock()) u;

@@ -12,6 +12,7 @@ use pgrx::prelude::*;
 use pgrx::{FromDatum, direct_function_call, pg_sys};
 
 use crate::engine::replay::Payload;
+use crate::engine::usage::Behavior;
 use crate::error::{Error, Result};
 use crate::store::spi;
 
@@ -127,7 +128,10 @@ fn any_amount(argument: &str, value: &AnyNumeric) -> Result<Amount> {
 }
 
 pub fn positive(argument: &str, value: &Option<AnyNumeric>) -> Result<Amount> {
-    let amount = any_amount(argument, required(argument, value.as_ref())?)?;
+    positive_amount(argument, any_amount(argument, required(argument, value.as_ref())?)?)
+}
+
+pub fn positive_amount(argument: &str, amount: Amount) -> Result<Amount> {
     if amount.is_positive() {
         Ok(amount)
     } else {
@@ -198,6 +202,28 @@ pub fn on_insufficient(value: Option<&str>) -> Result<OnInsufficient> {
     }
 }
 
+pub fn behavior(value: Option<&str>) -> Result<Behavior> {
+    match value.unwrap_or("delta") {
+        "delta" => Ok(Behavior::Delta),
+        "set" => Ok(Behavior::Set),
+        other => {
+            Err(Error::argument("update_behavior", "update_behavior must be delta or set")
+                .with("update_behavior", other))
+        }
+    }
+}
+
+/// The value of a usage: above zero, but that a new total may be zero.
+pub fn usage_value(behavior: Behavior, value: &Option<AnyNumeric>) -> Result<Amount> {
+    match behavior {
+        Behavior::Delta => positive("value", value),
+        Behavior::Set => {
+            required("value", value.as_ref())?;
+            optional_not_negative("value", value).map(Option::unwrap_or_default)
+        }
+    }
+}
+
 /// A price and its currency belong together.
 pub fn price(amount: Option<Amount>, currency: Option<&str>) -> Result<Option<&str>> {
     match (amount, currency) {
@@ -215,6 +241,14 @@ pub fn key(value: Option<&str>) -> Result<Option<&str>> {
     optional_id("idempotency_key", value)
 }
 
+/// A number by its value, not by how it was written.
+pub fn number_text(value: &Option<AnyNumeric>) -> Option<String> {
+    value.as_ref().map(|number| {
+        let text = number.to_string();
+        Amount::parse(&text).map_or(text, |amount| amount.to_string())
+    })
+}
+
 /// Arguments as a payload sees them, before any check: a number by its value, not by how it was written.
 pub trait Described {
     fn number(self, value: &Option<AnyNumeric>) -> Payload;
@@ -223,10 +257,7 @@ pub trait Described {
 
 impl Described for Payload {
     fn number(self, value: &Option<AnyNumeric>) -> Payload {
-        self.add(value.as_ref().map(|number| {
-            let text = number.to_string();
-            Amount::parse(&text).map_or(text, |amount| amount.to_string())
-        }))
+        self.add(number_text(value))
     }
 
     fn instant(self, value: Option<TimestampWithTimeZone>) -> Payload {

@@ -7,7 +7,7 @@ use super::args::{self, Described, JsonText};
 use super::call;
 use crate::engine::holding::{self, Figure, Held, Request, Settled, Settlement};
 use crate::engine::replay::{self, Payload};
-use crate::engine::usage::{self, What};
+use crate::engine::usage::{self, Behavior, What};
 use crate::error::{Error, Result};
 use crate::store::spi;
 
@@ -60,6 +60,7 @@ fn reserve_credits(
                     what: what(credit_type_id, &amount, feature_id, &value)?,
                     occurred_at: None,
                     on_insufficient: OnInsufficient::Reject,
+                    behavior: Behavior::Delta,
                     dimensions: args::object("dimensions", &dimensions)?,
                     metadata: args::object("metadata", &metadata)?,
                 },

@@ -6,8 +6,8 @@ use super::args::{self, Described, JsonText};
 use super::call;
 use crate::engine::replay::{self, Payload};
 use crate::engine::reversing;
-use crate::engine::usage::{self, Key, Outcome, Request, What};
-use crate::error::{Error, Kind, Result};
+use crate::engine::usage::{self, Behavior, Key, Outcome, Request, What};
+use crate::error::Result;
 use crate::store::spi;
 
 /// The row of the functions below, which must spell it out for their SQL declaration.
@@ -68,35 +68,29 @@ fn report_usage(
     row(call(|| {
         let customer_id = args::id("customer_id", customer_id)?;
         let key = key(idempotency_key, || {
-            Payload::default()
-                .add(Some("report_usage"))
-                .add(resource_id)
-                .add(feature_id)
-                .number(&value)
-                .instant(occurred_at)
-                .add(args::json(&dimensions))
-                .add(Some(on_insufficient.unwrap_or("reject")))
-                .add(Some(update_behavior.unwrap_or("delta")))
-                .add(args::json(&metadata))
+            usage::payload(
+                resource_id,
+                feature_id,
+                args::number_text(&value).as_deref(),
+                args::instant(occurred_at),
+                args::json(&dimensions),
+                on_insufficient,
+                update_behavior,
+                args::json(&metadata),
+            )
         })?;
         usage::report(customer_id, key.as_ref(), || {
-            match update_behavior.unwrap_or("delta") {
-                "delta" => {}
-                "set" => {
-                    return Err(Error::new(Kind::NotSupported, "update_behavior 'set' is not part of this version")
-                        .with("argument", "update_behavior"));
-                }
-                _ => return Err(Error::argument("update_behavior", "update_behavior must be delta or set")),
-            }
+            let behavior = args::behavior(update_behavior)?;
             Ok(Request {
                 customer_id,
                 resource_id: args::resource(resource_id)?,
                 what: What::Feature {
                     feature_id: args::id("feature_id", feature_id)?,
-                    value: args::positive("value", &value)?,
+                    value: args::usage_value(behavior, &value)?,
                 },
                 occurred_at: args::finite_instant("occurred_at", occurred_at)?,
                 on_insufficient: args::on_insufficient(on_insufficient)?,
+                behavior,
                 dimensions: args::object("dimensions", &dimensions)?,
                 metadata: args::object("metadata", &metadata)?,
             })
@@ -151,6 +145,7 @@ fn consume_credits(
                 },
                 occurred_at: args::finite_instant("occurred_at", occurred_at)?,
                 on_insufficient: args::on_insufficient(on_insufficient)?,
+                behavior: Behavior::Delta,
                 dimensions: args::object("dimensions", &dimensions)?,
                 metadata: args::object("metadata", &metadata)?,
             })

@@ -13,6 +13,8 @@ pub struct BookedRows {
     pub amount: Amount,
     /// Of the first of them.
     pub effective_at: Instant,
+    /// The grant's priority before the first of them changed it.
+    pub priority_before: Option<i16>,
     /// They are about a hold.
     pub of_hold: bool,
     /// The grant's end before the first of them changed it.
@@ -38,6 +40,7 @@ impl Wallet {
                 continue;
             };
             grant.expires_at = rows.iter().find_map(|row| row.end_before).unwrap_or(grant.expires_at);
+            grant.priority = rows.iter().find_map(|row| row.priority_before).unwrap_or(grant.priority);
             let not_begun = |unpaid| if unpaid { Status::PendingPayment } else { Status::Scheduled };
             let booked = |kind: EntryType| rows.iter().find(|row| row.kind == kind);
             if let Some(start) = booked(EntryType::Grant) {
@@ -148,6 +151,7 @@ mod tests {
             amount: entry.amount,
             effective_at: entry.effective_at,
             of_hold: entry.reservation.is_some(),
+            priority_before: entry.change.priority.map(|(from, _)| from),
             end_before: entry.change.expires_at.map(|(from, _)| from),
         };
         entries.iter().map(row).collect()

@@ -11,6 +11,7 @@ use super::recharging::customer_zone;
 use crate::clock;
 use crate::error::{Error, Kind, Result};
 use crate::store::limits::{self, Covered, LimitRow};
+use crate::store::pools::PoolRow;
 use crate::store::{catalogue, customers, ledger, pools};
 
 /// The limits that cover one pool. A customer's may be shared with the other pools that a call has locked.
@@ -19,22 +20,27 @@ pub struct Limits(Vec<Rc<RefCell<LimitRow>>>);
 
 impl Limits {
     /// Of a locked pool, in their present windows. The rows are locked, too.
-    pub fn lock_for(customer_id: &str, credit_type_id: &str, scope_id: &str, now: Instant) -> Limits {
-        Limits::entered(limits::lock_for(customer_id, credit_type_id, scope_id), customer_id, now)
+    pub fn lock_for(pool: &PoolRow, now: Instant) -> Limits {
+        Limits::entered(limits::lock_for(&pool.customer_id, &pool.credit_type_id, &pool.resource_id), pool, now)
     }
 
     /// The same without a lock, for reads.
-    pub fn read_for(customer_id: &str, credit_type_id: &str, scope_id: &str, now: Instant) -> Limits {
-        Limits::entered(limits::read_for(customer_id, credit_type_id, scope_id), customer_id, now)
+    pub fn read_for(pool: &PoolRow, now: Instant) -> Limits {
+        Limits::entered(limits::read_for(&pool.customer_id, &pool.credit_type_id, &pool.resource_id), pool, now)
     }
 
-    fn entered(mut rows: Vec<LimitRow>, customer_id: &str, now: Instant) -> Limits {
+    fn entered(mut rows: Vec<LimitRow>, pool: &PoolRow, now: Instant) -> Limits {
+        let PoolRow { customer_id, credit_type_id, pool_id, .. } = pool;
         if !rows.is_empty() {
             let zone = customer_zone(customer_id).unwrap_or_else(|_| Zone::utc());
             for row in &mut rows {
                 // It was within the calendar when it was set.
                 if let Ok(window) = zone.window(row.per, now) {
                     row.limit.enter(window);
+                }
+                if row.all_resources {
+                    let since = row.limit.window_start;
+                    row.over = limits::timed_out_elsewhere(customer_id, credit_type_id, *pool_id, since, now);
                 }
             }
         }
@@ -50,7 +56,7 @@ impl Limits {
 
     /// What may still be used under the tightest.
     pub fn left(&self) -> Option<Amount> {
-        self.0.iter().map(|row| row.borrow().limit.left()).min()
+        self.0.iter().map(|row| row.borrow().left()).min()
     }
 
     pub fn spend(&self, amount: Amount) {
@@ -80,11 +86,12 @@ impl Limits {
 
     /// The refusal of the tightest.
     pub fn refusal(&self, scope_id: &str, credit_type_id: &str, required: Amount) -> Error {
-        let tightest = self.0.iter().min_by_key(|row| row.borrow().limit.left());
+        let tightest = self.0.iter().min_by_key(|row| row.borrow().left());
         let Some(row) = tightest.map(|row| row.borrow()) else {
             return Error::new(Kind::LimitExceeded, "a spending limit is reached");
         };
-        let SpendingLimit { amount, used, window_start, window_end } = row.limit;
+        let SpendingLimit { amount, window_start, window_end, .. } = row.limit;
+        let used = row.used();
         let (scope, who) = if row.all_resources {
             ("customer", format!("the customer, credit type \"{credit_type_id}\","))
         } else {

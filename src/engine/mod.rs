@@ -4,6 +4,7 @@
 //! the store, and shapes nothing: that is the api's part.
 
 pub mod administration;
+pub mod batching;
 pub mod catalogue;
 pub mod granting;
 pub mod holding;

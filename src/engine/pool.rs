@@ -15,6 +15,9 @@ use crate::store::schedules::{self, Key};
 use crate::store::spi::{Sequence, next_id};
 use crate::store::{grants, reservations, spi};
 
+/// Rows that one statement writes: bounds the memory that it needs.
+const PIECE: usize = 2_000;
+
 pub struct LockedPool {
     pub row: PoolRow,
     /// The instant of this call: taken after the lock, never before the pool's last write.
@@ -82,10 +85,14 @@ impl LockedPool {
     /// Loads and locks the spending limits that cover the pool, and says what they leave.
     pub fn load_limits(&mut self) {
         if self.row.limited && self.limits.is_none() {
-            let PoolRow { customer_id, credit_type_id, resource_id, .. } = &self.row;
-            self.limits = Some(Limits::lock_for(customer_id, credit_type_id, resource_id, self.now));
+            self.limits = Some(Limits::lock_for(&self.row, self.now));
         }
         self.row.wallet.ceiling = self.limits.as_ref().and_then(Limits::left);
+    }
+
+    /// Lets them be loaded again, together with those of other pools.
+    pub fn forget_limits(&mut self) {
+        self.limits = None;
     }
 
     pub fn limits(&mut self) -> Option<&mut Limits> {
@@ -110,6 +117,22 @@ impl LockedPool {
     pub fn opened(row: PoolRow, now: Instant) -> LockedPool {
         let due = row.wallet.entries.len();
         LockedPool { row, now, due, moved: false, limits: None }
+    }
+
+    /// Takes the grants that usage draws from first, loaded with those of other pools.
+    pub fn put_first(&mut self, grants: Vec<Grant>) {
+        if self.row.wallet.grants.is_empty() {
+            self.row.wallet.grants = grants;
+            self.row.wallet.prefix_loaded = true;
+        }
+    }
+
+    /// A pool that this call has written, as triggers have left it.
+    pub fn reload(&mut self) -> Result<()> {
+        let limits = self.limits.take();
+        *self = LockedPool { limits, ..LockedPool::lock(&self.row.customer_id, self.row.pool_id)? };
+        self.load_first();
+        Ok(())
     }
 
     /// Loads the grants that usage draws from first.
@@ -263,15 +286,48 @@ impl LockedPool {
     }
 
     /// Writes everything but ledger rows.
-    fn write_state(&mut self) {
-        for grant in self.row.wallet.grants.iter_mut().filter(|g| g.dirty || g.fresh) {
-            if grant.fresh {
-                grants::insert(&self.row.customer_id, self.row.pool_id, grant, &grants::Terms::default());
-            } else {
-                grants::update(&self.row.customer_id, grant);
-            }
+    pub fn write_state(&mut self) {
+        self.write_new_grants();
+        for grant in self.row.wallet.grants.iter_mut().filter(|grant| grant.dirty) {
+            grants::update(&self.row.customer_id, grant);
+            grant.dirty = false;
+        }
+        self.write_rest();
+        pools::update(&self.row);
+    }
+
+    /// The same for many pools, each table's rows at once.
+    pub fn write_states(pools: &mut [&mut LockedPool]) {
+        for pool in pools.iter_mut() {
+            pool.write_new_grants();
+        }
+        let mut grants: Vec<(&str, &Grant)> = Vec::new();
+        for pool in pools.iter() {
+            let changed = pool.row.wallet.grants.iter().filter(|grant| grant.dirty);
+            grants.extend(changed.map(|grant| (pool.row.customer_id.as_str(), grant)));
+        }
+        for piece in grants.chunks(PIECE) {
+            grants::update_all(piece);
+        }
+        for pool in pools.iter_mut() {
+            pool.row.wallet.grants.iter_mut().for_each(|grant| grant.dirty = false);
+            pool.write_rest();
+        }
+        let rows: Vec<&PoolRow> = pools.iter().map(|pool| &pool.row).collect();
+        for piece in rows.chunks(PIECE) {
+            pools::update_all(piece);
+        }
+    }
+
+    fn write_new_grants(&mut self) {
+        for grant in self.row.wallet.grants.iter_mut().filter(|grant| grant.fresh) {
+            grants::insert(&self.row.customer_id, self.row.pool_id, grant, &grants::Terms::default());
             (grant.fresh, grant.dirty) = (false, false);
         }
+    }
+
+    /// What few pools have: holds, schedules, limits.
+    fn write_rest(&mut self) {
         for hold in self.row.wallet.holds.iter_mut().filter(|hold| hold.dirty) {
             reservations::update(&self.row.customer_id, hold);
             hold.dirty = false;
@@ -281,7 +337,16 @@ impl LockedPool {
             limits.save(&self.row.customer_id, &self.row.credit_type_id, &self.row.resource_id);
         }
         self.moved = false;
-        pools::update(&self.row);
+    }
+
+    /// Whether anything is still to be sealed or, where the clock moved, written.
+    pub fn has_entries(&self) -> bool {
+        !self.row.wallet.entries.is_empty()
+    }
+
+    /// Below its policy's threshold: writing it may recharge it.
+    pub fn is_low(&self) -> bool {
+        self.row.recharge_threshold.is_some_and(|threshold| self.row.wallet.figures.balance < threshold)
     }
 
     /// Whether the call has booked anything.
@@ -314,7 +379,7 @@ impl LockedPool {
     /// The balance at the end of the call: the trigger may have settled a recharge at once.
     pub fn final_balance(&self) -> Amount {
         let balance = self.row.wallet.figures.balance;
-        if self.row.recharge_threshold.is_some_and(|threshold| balance < threshold) {
+        if self.is_low() {
             return pools::balance(&self.row.customer_id, self.row.pool_id).unwrap_or(balance);
         }
         balance

@@ -34,6 +34,10 @@ pub fn reverse(
     let unknown = || Error::unknown("usage", usage_id);
     let pool_id = usages::head(customer_id, usage_id).ok_or_else(unknown)?.pool_id;
     let mut pool = LockedPool::lock(customer_id, pool_id)?;
+    if pool.has_due() {
+        // The ledger is read below, and what the clock did belongs to it.
+        pool.write(Note::default());
+    }
     let head = usages::head(customer_id, usage_id).ok_or_else(unknown)?;
     cache::refresh();
     if let Some(credits) = credits {
@@ -47,11 +51,7 @@ pub fn reverse(
             .with("usage_id", usage_id)
             .with_number("left", left));
     }
-    if credits.is_zero() {
-        if pool.has_due() {
-            pool.write(Note::default());
-        }
-    } else {
+    if credits.is_positive() {
         pool.load_limits();
         // A usage that is taken back as a whole is out of its period's total, too.
         let value = head.value.filter(|_| credits == left).map(|value| -value);

@@ -20,8 +20,18 @@ pub struct Request<'a> {
     pub what: What<'a>,
     pub occurred_at: Option<Instant>,
     pub on_insufficient: OnInsufficient,
+    pub behavior: Behavior,
     pub dimensions: Option<&'a str>,
     pub metadata: Option<&'a str>,
+}
+
+/// What a value means.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Behavior {
+    /// So much more.
+    Delta,
+    /// So much in all in the billing period.
+    Set,
 }
 
 #[derive(Clone, Copy)]
@@ -52,6 +62,7 @@ pub struct Key<'a> {
     pub payload: Payload,
 }
 
+#[derive(Clone)]
 pub struct Outcome {
     pub usage_id: i64,
     pub pool_id: i64,
@@ -60,6 +71,29 @@ pub struct Outcome {
     pub shortfall: Amount,
     pub balance: Amount,
     pub is_duplicate: bool,
+}
+
+/// What tells a usage from another under the same key.
+pub fn payload(
+    resource_id: Option<&str>,
+    feature_id: Option<&str>,
+    value: Option<&str>,
+    occurred_at: Option<Instant>,
+    dimensions: Option<&str>,
+    on_insufficient: Option<&str>,
+    update_behavior: Option<&str>,
+    metadata: Option<&str>,
+) -> Payload {
+    Payload::default()
+        .add(Some("report_usage"))
+        .add(resource_id)
+        .add(feature_id)
+        .add(value)
+        .add(occurred_at.map(Instant::micros))
+        .add(dimensions)
+        .add(Some(on_insufficient.unwrap_or("reject")))
+        .add(Some(update_behavior.unwrap_or("delta")))
+        .add(metadata)
 }
 
 /// Charges a usage once per key.
@@ -83,7 +117,7 @@ pub fn report<'a>(
 }
 
 /// What the key recorded before, if it did; another payload is a conflict.
-fn recorded(customer_id: &str, key: &Key) -> Result<Option<Outcome>> {
+pub fn recorded(customer_id: &str, key: &Key) -> Result<Option<Outcome>> {
     let Some(usage) = ledger::usage_by_key(customer_id, key.key) else { return Ok(None) };
     if usage.payload_digest != key.payload.digest() {
         return Err(conflict(key.key));

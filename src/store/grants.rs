@@ -2,7 +2,7 @@
 
 use credit_pools_domain::{Amount, Category, Grant, Instant, Source, Status};
 
-use super::spi::{Arg, Row, Statement};
+use super::spi::{Arg, Row, Statement, run_columns};
 
 /// Usage rarely draws from more grants than this; the rest is loaded when it does.
 const PREFIX: i64 = 4;
@@ -61,6 +61,27 @@ pub fn first_to_draw(customer_id: &str, pool_id: i64) -> Vec<Grant> {
           LIMIT $3"
     ));
     FIRST.rows(&[Arg::Text(customer_id), Arg::Int(pool_id), Arg::Int(PREFIX)], read)
+}
+
+/// The same for many pools at once, each with the pool that it is of.
+pub fn first_to_draw_of(pools: &[(&str, i64)]) -> Vec<(i64, Grant)> {
+    static FIRST: Statement = Statement::new(concat!(
+        "SELECT g.*, n.pool_id
+         FROM unnest($1, $2) n (customer_id, pool_id)
+         CROSS JOIN LATERAL (SELECT ",
+        grant_columns!(),
+        " FROM credit_pools.pool_grant g
+          WHERE g.customer_id = n.customer_id AND g.pool_id = n.pool_id AND g.status = 'active'
+          ORDER BY g.priority, g.unlimited, g.expires_at, g.plain, g.effective_at, g.created_at, g.grant_id
+          LIMIT $3) g"
+    ));
+    if pools.is_empty() {
+        return Vec::new();
+    }
+    let customers: Vec<Arg> = pools.iter().map(|(customer_id, _)| Arg::Text(customer_id)).collect();
+    let ids: Vec<Arg> = pools.iter().map(|(_, pool_id)| Arg::Int(*pool_id)).collect();
+    let args = [Arg::Column(&customers), Arg::Column(&ids), Arg::Int(PREFIX)];
+    FIRST.rows(&args, |row| (row.int(15).unwrap_or_default(), read(row)))
 }
 
 macro_rules! open_grants {
@@ -181,13 +202,10 @@ pub fn insert(customer_id: &str, pool_id: i64, grant: &Grant, terms: &Terms) {
     ]);
 }
 
-pub fn update(customer_id: &str, grant: &Grant) {
-    static UPDATE: Statement = Statement::new(
-        "UPDATE credit_pools.pool_grant SET consumed = $3, held = $4, expired = $5, voided = $6, status = $7, unpaid = $8,
-             expires_at = $9, priority = $10
-         WHERE customer_id = $1 AND grant_id = $2",
-    );
-    UPDATE.run(&[
+const UPDATE_ARGS: usize = 10;
+
+fn changeable<'a>(customer_id: &'a str, grant: &'a Grant) -> [Arg<'a>; UPDATE_ARGS] {
+    [
         Arg::Text(customer_id),
         Arg::Int(grant.id),
         Arg::Number(grant.consumed),
@@ -198,7 +216,30 @@ pub fn update(customer_id: &str, grant: &Grant) {
         Arg::Bool(grant.unpaid),
         Arg::Time(grant.expires_at),
         Arg::SmallInt(grant.priority),
-    ]);
+    ]
+}
+
+pub fn update(customer_id: &str, grant: &Grant) {
+    static UPDATE: Statement = Statement::new(
+        "UPDATE credit_pools.pool_grant SET consumed = $3, held = $4, expired = $5, voided = $6, status = $7, unpaid = $8,
+             expires_at = $9, priority = $10
+         WHERE customer_id = $1 AND grant_id = $2",
+    );
+    UPDATE.run(&changeable(customer_id, grant));
+}
+
+/// The same for many grants at once, each with its customer.
+pub fn update_all(grants: &[(&str, &Grant)]) {
+    static UPDATE: Statement = Statement::new(
+        "UPDATE credit_pools.pool_grant g SET consumed = u.consumed, held = u.held, expired = u.expired,
+             voided = u.voided, status = u.status, unpaid = u.unpaid, expires_at = u.expires_at, priority = u.priority
+         FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+             u (customer_id, grant_id, consumed, held, expired, voided, status, unpaid, expires_at, priority)
+         WHERE g.customer_id = u.customer_id AND g.grant_id = u.grant_id",
+    );
+    let rows: Vec<[Arg; UPDATE_ARGS]> =
+        grants.iter().map(|(customer_id, grant)| changeable(customer_id, grant)).collect();
+    run_columns(&UPDATE, &rows);
 }
 
 /// The display name and the metadata of a grant.

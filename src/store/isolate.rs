@@ -34,46 +34,99 @@ pub fn in_scratch_memory<T>(body: impl FnOnce() -> T) -> T {
 /// the call goes on. What concerns the whole session (cancelled, shutting down, out of memory or disk) is not kept
 /// from it.
 pub fn attempt<T>(body: impl FnOnce() -> Result<T>) -> std::result::Result<T, String> {
-    // SAFETY: the sequence of calls is PL/pgSQL's for a block with EXCEPTION: begin, then release or roll back, each
-    // time with the memory context and the resource owner of before.
-    unsafe {
-        let context = pg_sys::CurrentMemoryContext;
-        let owner = pg_sys::CurrentResourceOwner;
-        pg_sys::BeginInternalSubTransaction(std::ptr::null());
-        pg_sys::MemoryContextSwitchTo(context);
-        let restore = move || {
-            pg_sys::MemoryContextSwitchTo(context);
-            pg_sys::CurrentResourceOwner = owner;
-        };
-        let roll_back = move || {
-            pg_sys::MemoryContextSwitchTo(context);
+    let subtransaction = Subtransaction::begin();
+    PgTryBuilder::new(AssertUnwindSafe(|| match body() {
+        Ok(value) => {
+            subtransaction.commit();
+            Ok(value)
+        }
+        Err(error) => {
+            subtransaction.roll_back();
+            Err(error.to_string())
+        }
+    }))
+    .catch_others(|cause: CaughtError| {
+        let (CaughtError::PostgresError(report)
+        | CaughtError::ErrorReport(report)
+        | CaughtError::RustPanic { ereport: report, .. }) = &cause;
+        if concerns_the_session(report.sql_error_code()) {
+            subtransaction.pass_on(cause);
+        }
+        subtransaction.roll_back();
+        Err(report.message().to_owned())
+    })
+    .execute()
+}
+
+/// Runs `body` in a subtransaction, whose end `keep` decides: what is not kept is undone, and its locks are given back.
+/// Errors of PostgreSQL go on to the caller, as if there were no subtransaction.
+pub fn undo_unless<T>(keep: impl FnOnce(&T) -> bool, body: impl FnOnce() -> T) -> T {
+    let subtransaction = Subtransaction::begin();
+    PgTryBuilder::new(AssertUnwindSafe(|| {
+        let value = body();
+        if keep(&value) {
+            subtransaction.commit();
+        } else {
+            subtransaction.roll_back();
+        }
+        value
+    }))
+    .catch_others(|cause: CaughtError| subtransaction.pass_on(cause))
+    .execute()
+}
+
+/// The sequence of calls is PL/pgSQL's for a block with EXCEPTION: begin, then release or roll back, each time with the
+/// memory context and the resource owner of before.
+#[derive(Clone, Copy)]
+struct Subtransaction {
+    context: pg_sys::MemoryContext,
+    owner: pg_sys::ResourceOwner,
+}
+
+impl Subtransaction {
+    fn begin() -> Subtransaction {
+        // SAFETY: as described at the type; the caller's context and owner outlive the subtransaction.
+        unsafe {
+            let begun = Subtransaction { context: pg_sys::CurrentMemoryContext, owner: pg_sys::CurrentResourceOwner };
+            pg_sys::BeginInternalSubTransaction(std::ptr::null());
+            pg_sys::MemoryContextSwitchTo(begun.context);
+            begun
+        }
+    }
+
+    fn restore(self) {
+        // SAFETY: both are of the caller, who is still running.
+        unsafe {
+            pg_sys::MemoryContextSwitchTo(self.context);
+            pg_sys::CurrentResourceOwner = self.owner;
+        }
+    }
+
+    fn commit(self) {
+        // SAFETY: ends the subtransaction that `begin` began.
+        unsafe { pg_sys::ReleaseCurrentSubTransaction() };
+        self.restore();
+    }
+
+    fn roll_back(self) {
+        // SAFETY: as above; the error that led here, if any, is done with.
+        unsafe {
+            pg_sys::MemoryContextSwitchTo(self.context);
             pg_sys::FlushErrorState();
             pg_sys::RollbackAndReleaseCurrentSubTransaction();
-            restore();
-        };
-        PgTryBuilder::new(AssertUnwindSafe(|| match body() {
-            Ok(value) => {
-                pg_sys::ReleaseCurrentSubTransaction();
-                restore();
-                Ok(value)
-            }
-            Err(error) => {
-                roll_back();
-                Err(error.to_string())
-            }
-        }))
-        .catch_others(move |cause: CaughtError| {
-            let (CaughtError::PostgresError(report)
-            | CaughtError::ErrorReport(report)
-            | CaughtError::RustPanic { ereport: report, .. }) = &cause;
-            if concerns_the_session(report.sql_error_code()) {
-                // With PostgreSQL's error state as it is; the transaction's end cleans up.
-                cause.rethrow();
-            }
-            roll_back();
-            Err(report.message().to_owned())
-        })
-        .execute()
+        }
+        self.restore();
+    }
+
+    /// Rolls back and lets the error go on: whoever catches it further out is in the transaction that it began.
+    fn pass_on(self, cause: CaughtError) -> ! {
+        // SAFETY: as above; PostgreSQL's error state stays for whoever catches the error.
+        unsafe {
+            pg_sys::MemoryContextSwitchTo(self.context);
+            pg_sys::RollbackAndReleaseCurrentSubTransaction();
+        }
+        self.restore();
+        cause.rethrow()
     }
 }
 

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use serde_json::{Map, Value, json};
 
 use super::pools::PoolRow;
-use super::spi::{Arg, Row, Statement};
+use super::spi::{Arg, Row, Statement, run_columns};
 use credit_pools_domain::Grant;
 
 /// What a call adds to the rows that it books.
@@ -279,6 +279,22 @@ pub fn insert(pool: &PoolRow, row: &LedgerRow, actor: &str, recorded_at: Instant
     (if row.has_usage_key() { KEYED.run(&args) } else { PLAIN.run(&args) }) > 0
 }
 
+/// A row with its pool and the instant of its recording.
+pub type Booked<'r, 'n> = (&'r PoolRow, &'r LedgerRow<'n>, Instant);
+
+/// Writes many rows at once; `false` where the key of one of their usages is taken: then some are missing.
+pub fn insert_all(rows: &[Booked], actor: &str) -> bool {
+    static INSERT: Statement = Statement::new(concat!(
+        "INSERT INTO credit_pools.ledger_entry (",
+        entry_columns!(),
+        ") SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19,
+                                $20, $21, $22, $23, $24)",
+        unless_key_taken!()
+    ));
+    let args: Vec<[Arg; ENTRY_ARGS]> = rows.iter().map(|(pool, row, at)| entry_args(pool, row, actor, *at)).collect();
+    run_columns(&INSERT, &args) == rows.len() as u64
+}
+
 macro_rules! one_grant_usage {
     ($on_conflict:expr) => {
         concat!(
@@ -419,6 +435,7 @@ fn read_sum(row: &Row) -> BookedRows {
         amount: row.amount(3).unwrap_or_default(),
         effective_at: row.time(4).unwrap_or(Instant::NEG_INFINITY),
         of_hold: row.boolean(6),
+        priority_before: row.small_int(7),
         end_before: row.text(5).and_then(|text| match text.as_str() {
             "infinity" => Some(Instant::INFINITY),
             text => Instant::parse(text).ok(),
@@ -430,8 +447,11 @@ fn read_sum(row: &Row) -> BookedRows {
 pub fn sums_after(customer_id: &str, pool_id: i64, after: i64) -> Vec<BookedRows> {
     static SUMS: Statement = Statement::read(
         "SELECT entry_type, grant_id, sum(amount), min(effective_at),
-                (array_agg(metadata #>> '{expires_at,from}' ORDER BY seq) FILTER (WHERE entry_type = 'update'))[1],
-                reservation_id IS NOT NULL
+                (array_agg(metadata #>> '{expires_at,from}' ORDER BY seq)
+                     FILTER (WHERE entry_type = 'update' AND metadata #>> '{expires_at,from}' IS NOT NULL))[1],
+                reservation_id IS NOT NULL,
+                (array_agg((metadata #>> '{priority,from}')::smallint ORDER BY seq)
+                     FILTER (WHERE entry_type = 'update' AND metadata #>> '{priority,from}' IS NOT NULL))[1]
          FROM credit_pools.ledger_entry
          WHERE customer_id = $1 AND pool_id = $2 AND seq > $3
          GROUP BY entry_type, grant_id, reservation_id IS NOT NULL",
@@ -443,7 +463,7 @@ pub fn sums_after(customer_id: &str, pool_id: i64, after: i64) -> Vec<BookedRows
 /// and subscriptions with a start in the past. What the clock did late is none of them.
 pub fn said_late(customer_id: &str, pool_id: i64, after: i64, last: i64, at: Instant) -> Vec<BookedRows> {
     static SUMS: Statement = Statement::read(
-        "SELECT e.entry_type, e.grant_id, sum(e.amount), min(e.effective_at), NULL::text, false
+        "SELECT e.entry_type, e.grant_id, sum(e.amount), min(e.effective_at), NULL::text, false, NULL::smallint
          FROM credit_pools.ledger_entry e
          LEFT JOIN credit_pools.pool_grant g ON g.customer_id = e.customer_id AND g.grant_id = e.grant_id
          LEFT JOIN credit_pools.schedule c ON c.customer_id = g.customer_id AND c.schedule_id = g.schedule_id
@@ -455,4 +475,23 @@ pub fn said_late(customer_id: &str, pool_id: i64, after: i64, last: i64, at: Ins
          GROUP BY e.entry_type, e.grant_id",
     );
     SUMS.rows(&[Arg::Text(customer_id), Arg::Int(pool_id), Arg::Int(after), Arg::Int(last), Arg::Time(at)], read_sum)
+}
+
+/// Which of these keys (of a customer each) usage has taken.
+pub fn taken_keys(keys: &[(&str, &str)]) -> Vec<(String, String)> {
+    static FIND: Statement = Statement::new(
+        "SELECT e.customer_id, e.idempotency_key
+         FROM unnest($1, $2) k (customer_id, key)
+         JOIN credit_pools.ledger_entry e
+           ON e.customer_id = k.customer_id AND e.idempotency_key = k.key AND e.credits IS NOT NULL
+              AND e.idempotency_key IS NOT NULL",
+    );
+    if keys.is_empty() {
+        return Vec::new();
+    }
+    let customers: Vec<Arg> = keys.iter().map(|(customer_id, _)| Arg::Text(customer_id)).collect();
+    let names: Vec<Arg> = keys.iter().map(|(_, key)| Arg::Text(key)).collect();
+    FIND.rows(&[Arg::Column(&customers), Arg::Column(&names)], |row| {
+        (row.text(1).unwrap_or_default(), row.text(2).unwrap_or_default())
+    })
 }

@@ -21,7 +21,20 @@ pub struct LimitRow {
     /// As PostgreSQL prints it.
     pub per_text: String,
     pub limit: SpendingLimit,
+    /// Counted for holds of other pools whose time is over, which nobody has booked yet.
+    pub over: Amount,
     pub dirty: bool,
+}
+
+impl LimitRow {
+    /// What counts under it at this instant.
+    pub fn used(&self) -> Amount {
+        self.limit.used.checked_sub(self.over).unwrap_or_default().max(Amount::ZERO)
+    }
+
+    pub fn left(&self) -> Amount {
+        SpendingLimit { used: self.used(), ..self.limit }.left()
+    }
 }
 
 macro_rules! limits_of_pool {
@@ -45,6 +58,7 @@ fn read(row: &Row) -> LimitRow {
             window_end: row.time(6).unwrap_or(Instant::NEG_INFINITY),
             used: row.amount(7).unwrap_or_default(),
         },
+        over: Amount::ZERO,
         dirty: false,
     }
 }
@@ -59,6 +73,25 @@ pub fn lock_for(customer_id: &str, credit_type_id: &str, scope_id: &str) -> Vec<
 pub fn read_for(customer_id: &str, credit_type_id: &str, scope_id: &str) -> Vec<LimitRow> {
     static READ: Statement = Statement::read(limits_of_pool!());
     READ.rows(&[Arg::Text(customer_id), Arg::Text(credit_type_id), Arg::Text(scope_id)], read)
+}
+
+/// What holds of a customer's other pools that were made since an instant still count for, though their time is over.
+pub fn timed_out_elsewhere(
+    customer_id: &str,
+    credit_type_id: &str,
+    pool_id: i64,
+    since: Instant,
+    now: Instant,
+) -> Amount {
+    static SUM: Statement = Statement::new(
+        "SELECT sum(r.held)
+         FROM credit_pools.reservation r
+         JOIN credit_pools.pool p ON p.customer_id = r.customer_id AND p.pool_id = r.pool_id
+         WHERE r.customer_id = $1 AND p.credit_type_id = $2 AND r.pool_id <> $3 AND r.status = 'active'
+           AND r.created_at >= $4 AND r.expires_at <= $5",
+    );
+    let args = [Arg::Text(customer_id), Arg::Text(credit_type_id), Arg::Int(pool_id), Arg::Time(since), Arg::Time(now)];
+    SUM.first(&args, |row| row.amount(1)).flatten().unwrap_or_default()
 }
 
 /// Whether any limit covers a pool of that name.

@@ -115,6 +115,28 @@ pub fn lock_by_name(customer_id: &str, resource_id: &str, credit_type_id: &str) 
     LOCK.first(&[Arg::Text(customer_id), Arg::Text(resource_id), Arg::Text(credit_type_id)], PoolRow::read)
 }
 
+/// The name of a pool: customer, scope, credit type.
+pub type Name<'a> = (&'a str, &'a str, &'a str);
+
+/// Locks pools by name, in the order of customers and ids, whatever the order of the names.
+pub fn lock_by_names(names: &[Name]) -> Vec<PoolRow> {
+    static LOCK: Statement = Statement::new(concat!(
+        "SELECT ",
+        pool_columns!(),
+        " FROM unnest($1, $2, $3) n (customer_id, scope_id, credit_type_id)
+          JOIN credit_pools.pool p
+            ON p.customer_id = n.customer_id AND p.scope_id = n.scope_id AND p.credit_type_id = n.credit_type_id
+          ORDER BY p.customer_id, p.pool_id FOR NO KEY UPDATE OF p"
+    ));
+    if names.is_empty() {
+        return Vec::new();
+    }
+    let customers: Vec<Arg> = names.iter().map(|(customer_id, _, _)| Arg::Text(customer_id)).collect();
+    let scopes: Vec<Arg> = names.iter().map(|(_, scope_id, _)| Arg::Text(scope_id)).collect();
+    let types: Vec<Arg> = names.iter().map(|(_, _, credit_type_id)| Arg::Text(credit_type_id)).collect();
+    LOCK.rows(&[Arg::Column(&customers), Arg::Column(&scopes), Arg::Column(&types)], PoolRow::read)
+}
+
 /// Locks every pool of a scope, in the order of their ids: the order of every call over several pools.
 pub fn lock_scope(customer_id: &str, resource_id: &str) -> Vec<PoolRow> {
     static LOCK: Statement = Statement::new(concat!(
@@ -252,20 +274,13 @@ pub fn insert(pool: &PoolRow, now: Instant) -> bool {
     ]) > 0
 }
 
-/// Writes everything of a locked pool that a call can change. The trigger that evaluates the recharge runs
-/// at the end of this statement.
-pub fn update(pool: &PoolRow) {
-    static UPDATE: Statement = Statement::new(
-        "UPDATE credit_pools.pool SET seq = $3, balance = $4, held = $5, debt = $6, restricted = $7, granted = $8,
-             consumed = $9, expired = $10, voided = $11, overdraft_limit = $12,
-             frozen = $13, next_transition_at = $14,
-             scope_revision = $15, recharge_threshold = $16, last_recharge_id = $17, breaker_opened_at = $18,
-             last_hash = $19, last_recorded_at = $20, metadata = COALESCE($21, metadata), unbacked = $22, limited = $23
-         WHERE customer_id = $1 AND pool_id = $2",
-    );
+const POOL_ARGS: usize = 23;
+
+/// What a call can change of a pool.
+fn state(pool: &PoolRow) -> [Arg<'_>; POOL_ARGS] {
     let wallet = &pool.wallet;
     let figures = &wallet.figures;
-    UPDATE.run(&[
+    [
         Arg::Text(&pool.customer_id),
         Arg::Int(pool.pool_id),
         Arg::Int(wallet.seq),
@@ -289,7 +304,42 @@ pub fn update(pool: &PoolRow) {
         Arg::Json(pool.metadata.as_deref()),
         Arg::Number(figures.unbacked),
         Arg::Bool(pool.limited),
-    ]);
+    ]
+}
+
+/// Writes everything of a locked pool that a call can change. The trigger that evaluates the recharge runs
+/// at the end of this statement.
+pub fn update(pool: &PoolRow) {
+    static UPDATE: Statement = Statement::new(
+        "UPDATE credit_pools.pool SET seq = $3, balance = $4, held = $5, debt = $6, restricted = $7, granted = $8,
+             consumed = $9, expired = $10, voided = $11, overdraft_limit = $12,
+             frozen = $13, next_transition_at = $14,
+             scope_revision = $15, recharge_threshold = $16, last_recharge_id = $17, breaker_opened_at = $18,
+             last_hash = $19, last_recorded_at = $20, metadata = COALESCE($21, metadata), unbacked = $22, limited = $23
+         WHERE customer_id = $1 AND pool_id = $2",
+    );
+    UPDATE.run(&state(pool));
+}
+
+/// The same for many pools at once.
+pub fn update_all(pools: &[&PoolRow]) {
+    static UPDATE: Statement = Statement::new(
+        "UPDATE credit_pools.pool p SET seq = u.seq, balance = u.balance, held = u.held, debt = u.debt,
+             restricted = u.restricted, granted = u.granted, consumed = u.consumed, expired = u.expired,
+             voided = u.voided, overdraft_limit = u.overdraft_limit, frozen = u.frozen,
+             next_transition_at = u.next_transition_at, scope_revision = u.scope_revision,
+             recharge_threshold = u.recharge_threshold, last_recharge_id = u.last_recharge_id,
+             breaker_opened_at = u.breaker_opened_at, last_hash = u.last_hash, last_recorded_at = u.last_recorded_at,
+             metadata = COALESCE(u.metadata, p.metadata), unbacked = u.unbacked, limited = u.limited
+         FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21,
+                     $22, $23)
+             u (customer_id, pool_id, seq, balance, held, debt, restricted, granted, consumed, expired, voided,
+                overdraft_limit, frozen, next_transition_at, scope_revision, recharge_threshold, last_recharge_id,
+                breaker_opened_at, last_hash, last_recorded_at, metadata, unbacked, limited)
+         WHERE p.customer_id = u.customer_id AND p.pool_id = u.pool_id",
+    );
+    let rows: Vec<[Arg; POOL_ARGS]> = pools.iter().map(|pool| state(pool)).collect();
+    super::spi::run_columns(&UPDATE, &rows);
 }
 
 /// The balance as this transaction left it.

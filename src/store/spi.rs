@@ -216,6 +216,17 @@ impl Statement {
     }
 }
 
+/// Runs a statement whose parameters are arrays, one element per row; how many rows it touched.
+pub fn run_columns<const N: usize>(statement: &Statement, rows: &[[Arg; N]]) -> u64 {
+    if rows.is_empty() {
+        return 0;
+    }
+    let columns: Vec<Vec<Arg>> =
+        (0..N).map(|column| rows.iter().filter_map(|row| row.get(column).copied()).collect()).collect();
+    let args: Vec<Arg> = columns.iter().map(|column| Arg::Column(column)).collect();
+    statement.run(&args)
+}
+
 /// The rows of the execution just made, as values.
 fn take_rows<T>(count: u64, mut read: impl FnMut(&Row) -> T) -> Vec<T> {
     let count = usize::try_from(count).unwrap_or(0);

@@ -87,20 +87,34 @@ pub fn add_reversed(customer_id: &str, usage_id: i64, credits: Amount) {
     ADD.run(&[Arg::Text(customer_id), Arg::Int(usage_id), Arg::Number(credits)]);
 }
 
-/// What grants have paid of a pool's debt, less what of that was undone; latest payment first. Reads the pool's whole
-/// ledger: only for the reversal of debt that has been paid.
+/// What grants have paid of a pool's debt and was not undone, latest payment first. Reads the pool's whole ledger: only
+/// for the reversal of debt that has been paid.
 pub fn paid_debt(customer_id: &str, pool_id: i64) -> Vec<PaidDebt> {
     static PAID: Statement = Statement::new(
-        "SELECT e.grant_id, - sum(e.amount)
+        "SELECT e.grant_id, e.amount
          FROM credit_pools.ledger_entry e
          WHERE e.customer_id = $1 AND e.pool_id = $2 AND e.seq > 0 AND e.entry_type = 'debt_settle'
            AND e.grant_id IS NOT NULL
-         GROUP BY e.grant_id
-         HAVING sum(e.amount) < 0
-         ORDER BY max(e.seq) FILTER (WHERE e.amount < 0) DESC",
+         ORDER BY e.seq",
     );
-    PAID.rows(&[Arg::Text(customer_id), Arg::Int(pool_id)], |row| PaidDebt {
-        grant_id: row.int(1).unwrap_or_default(),
-        amount: row.amount(2).unwrap_or_default(),
-    })
+    let rows = PAID.rows(&[Arg::Text(customer_id), Arg::Int(pool_id)], |row| {
+        (row.int(1).unwrap_or_default(), row.amount(2).unwrap_or_default())
+    });
+    let mut paid: Vec<PaidDebt> = Vec::new();
+    for (grant_id, amount) in rows {
+        if amount.is_negative() {
+            paid.push(PaidDebt { grant_id, amount: -amount });
+            continue;
+        }
+        // A payment that was undone: the latest ones always were.
+        let mut rest = amount;
+        for payment in paid.iter_mut().rev().filter(|payment| payment.grant_id == grant_id) {
+            let part = payment.amount.min(rest);
+            payment.amount = payment.amount.checked_sub(part).unwrap_or_default();
+            rest = rest.checked_sub(part).unwrap_or_default();
+        }
+    }
+    paid.retain(|payment| payment.amount.is_positive());
+    paid.reverse();
+    paid
 }

@@ -5,21 +5,23 @@ use proptest::prelude::*;
 use super::cases;
 use super::operations::{Op, Outcome, Past, Step, hold_id, steps, tick};
 use super::wallet::{by_id, carry_out, no_plan};
-use crate::{Amount, BookedRows, DrawnPart, Entry, OnInsufficient, Refusal, Status, Wallet};
+use crate::{Amount, BookedRows, Category, DrawnPart, Entry, Grant, Limit, OnInsufficient, Refusal, Status, Wallet};
 
 /// Ledger rows as they are read for a look into the past: added up by kind and grant.
 fn booked(entries: &[Entry]) -> Vec<BookedRows> {
     let mut sums: Vec<BookedRows> = Vec::new();
     for entry in entries {
         let end_before = entry.change.expires_at.map(|(from, _)| from);
+        let priority_before = entry.change.priority.map(|(from, _)| from);
         let of_hold = entry.reservation.is_some();
         let key = (entry.kind, entry.grant_id, of_hold);
         match sums.iter_mut().find(|sum| (sum.kind, sum.grant_id, sum.of_hold) == key) {
             Some(sum) => {
                 sum.amount = sum.amount.checked_add(entry.amount).unwrap();
                 sum.effective_at = sum.effective_at.min(entry.effective_at);
-                // Each update has it, but those that left the end as it was.
+                // Of the first that changed it.
                 sum.end_before = sum.end_before.or(end_before);
+                sum.priority_before = sum.priority_before.or(priority_before);
             }
             None => sums.push(BookedRows {
                 kind: entry.kind,
@@ -28,6 +30,7 @@ fn booked(entries: &[Entry]) -> Vec<BookedRows> {
                 effective_at: entry.effective_at,
                 of_hold,
                 end_before,
+                priority_before,
             }),
         }
     }
@@ -38,11 +41,9 @@ fn booked(entries: &[Entry]) -> Vec<BookedRows> {
 fn history(mut steps: Vec<Step>) -> (Vec<(i64, Wallet)>, Wallet) {
     let mut pasts: Vec<(i64, Wallet)> = Vec::new();
     for (_, op) in &mut steps {
-        match op {
-            // The ledger does not say of a grant that has begun since whether its payment was still awaited then.
-            Op::Add(spec) => spec.unpaid = false,
-            Op::Update { priority, .. } => *priority = None,
-            _ => {}
+        // The ledger does not say of a grant that has begun since whether its payment was still awaited then.
+        if let Op::Add(spec) = op {
+            spec.unpaid = false;
         }
     }
     carry_out(&steps, 1, |wallet, caller, op| {
@@ -110,6 +111,22 @@ fn credits(count: i128) -> Amount {
     Amount::from_raw(count)
 }
 
+/// All of a usage, the first parts as large as they are said to be.
+fn reverse_in_parts(wallet: &mut Wallet, mut drawn: Vec<DrawnPart>, parts: Vec<i128>, now: i64) {
+    for part in parts.into_iter().chain([i128::MAX]) {
+        let mut back = part.min(drawn.iter().map(|part| part.left.raw()).sum());
+        let paid = Past::paid(&wallet.entries);
+        wallet.reverse(&drawn, &paid, credits(back), tick(now)).unwrap();
+        for part in drawn.iter_mut().rev() {
+            let undone = back.min(part.left.raw());
+            part.left = credits(part.left.raw() - undone);
+            back -= undone;
+        }
+        assert!(wallet.audit());
+    }
+    assert!(drawn.iter().all(|part| part.left.is_zero()));
+}
+
 proptest! {
     #![proptest_config(cases(1_000))]
 
@@ -163,23 +180,37 @@ proptest! {
     ) {
         let mut wallet = before.clone();
         let taken = wallet.draw(credits(cost), feature, OnInsufficient::Cap, tick(now)).unwrap().credits.raw();
-        let mut left = drawn(&wallet, before.entries.len());
-        let mut rest = taken;
-        for part in parts.into_iter().chain([i128::MAX]) {
-            let first = wallet.entries.len();
-            let part = part.min(rest);
-            wallet.reverse(&left, &Past::paid(&wallet.entries), credits(part), tick(now)).unwrap();
-            rest -= part;
-            let mut back = part;
-            for drawn in left.iter_mut().rev() {
-                let undone = back.min(drawn.left.raw());
-                drawn.left = credits(drawn.left.raw() - undone);
-                back -= undone;
-            }
-            prop_assert_eq!(wallet.figures.balance.raw(), before.figures.balance.raw() - rest);
-            prop_assert!(part > 0 || wallet.entries.len() == first);
-        }
+        prop_assert_eq!(wallet.figures.balance.raw(), before.figures.balance.raw() - taken);
+        let drawn = drawn(&wallet, before.entries.len());
+        reverse_in_parts(&mut wallet, drawn, parts, now);
         assert_alike(&wallet, &before);
+    }
+
+    /// Also where it was more than was held, and its debt has been paid since.
+    #[test]
+    fn a_settlement_that_is_reversed_was_nothing(
+        (now, before) in pools(),
+        (cost, beyond) in (0..20_i128, 0..20_i128),
+        feature in features(),
+        close in any::<bool>(),
+        grants in prop::collection::vec(1..9_i128, 0..4),
+        parts in prop::collection::vec(1..15_i128, 0..6),
+    ) {
+        let mut expected = Wallet { overdraft: Limit::Unlimited, ..before };
+        let mut wallet = expected.clone();
+        let id = hold_id(usize::MAX);
+        wallet.reserve(&id, credits(cost), feature, tick(now + 1), tick(now)).unwrap();
+        let first = wallet.entries.len();
+        wallet.settle(&id, credits(cost + beyond), feature, close, tick(now)).unwrap();
+        let drawn = drawn(&wallet, first);
+        for (amount, id) in grants.into_iter().zip(1_000..) {
+            for pool in [&mut wallet, &mut expected] {
+                let grant = Grant::new(id, credits(amount), Category::Paid, 50, tick(now), tick(now));
+                pool.add(grant, false, tick(now)).unwrap();
+            }
+        }
+        reverse_in_parts(&mut wallet, drawn, parts, now);
+        assert_alike(&wallet, &expected);
     }
 
     /// What is asked for beyond what there is to reverse is refused.

@@ -252,6 +252,12 @@ impl Pool {
             if part > 0 {
                 grant.consumed += part;
                 self.debt -= part;
+                if std::env::var_os("TEMP_KNOWN").is_some()
+                    && let Some(at) = self.settlements.iter().position(|(p, _)| *p == place)
+                {
+                    let old = self.settlements.remove(at);
+                    self.settlements.push(old);
+                }
                 match self.settlements.last_mut() {
                     Some((last, sum)) if *last == place => *sum += part,
                     _ => self.settlements.push((place, part)),

@@ -299,6 +299,8 @@ LANGUAGE sql STABLE AS $f$
                                   WHERE x.customer_id = u.customer_id AND x.usage_id = u.usage_id AND x.entry_type::text = 'reverse')
     UNION ALL SELECT 'pool balance is not granted - consumed - expired - voided - held - debt', customer_id, resource_id, credit_type_id, NULL FROM credit_pools.pools
                WHERE balance <> granted - consumed - expired - voided - held - debt
+    UNION ALL SELECT 'pool: restricted is not what its feature-limited grants offer', customer_id, resource_id, credit_type_id, NULL FROM credit_pools.pools p
+               WHERE restricted <> (SELECT coalesce(sum(available), 0) FROM credit_pools.grants g WHERE g.customer_id = p.customer_id AND g.pool_id = p.pool_id AND g.feature_ids IS NOT NULL)
     UNION ALL SELECT 'rollover or settlement rows do not cancel out', customer_id, resource_id, credit_type_id, NULL
                 FROM (SELECT customer_id, resource_id, credit_type_id, sum(amount) FILTER (WHERE entry_type::text ~ '^rollover') AS rolled,
                              sum(amount) FILTER (WHERE entry_type::text = 'debt_settle') AS settled FROM credit_pools.ledger GROUP BY 1, 2, 3) x WHERE rolled <> 0 OR settled <> 0

@@ -17,12 +17,14 @@ SELECT p.oid::regprocedure AS function, p.proconfig FROM pg_proc p
 SELECT p.oid::regprocedure AS not_security_definer FROM pg_proc p
  WHERE p.pronamespace = 'credit_pools'::regnamespace AND NOT p.prosecdef AND p.prorettype <> 'trigger'::regtype
    AND p.proname IN ('define_credit_type', 'archive_credit_type', 'define_feature', 'define_plan', 'define_plan_credits', 'define_rate', 'apply_catalog', 'provision_subscription', 'grant_credits',
-     'confirm_grant_payment', 'report_usage', 'open_pool', 'set_pool', 'consume_credits', 'void_grant', 'cancel_subscription', 'transfer_subscription', 'set_quantity', 'balance_at', 'run_maintenance', 'set_auto_recharge', 'claim_recharges', 'complete_recharge', 'fail_recharge', 'reset_auto_recharge') ORDER BY 1;
+     'confirm_grant_payment', 'report_usage', 'open_pool', 'set_pool', 'consume_credits', 'void_grant', 'cancel_subscription', 'transfer_subscription', 'set_quantity', 'balance_at', 'run_maintenance', 'set_auto_recharge', 'claim_recharges', 'complete_recharge', 'fail_recharge', 'reset_auto_recharge',
+     'transfer_credits', 'update_grant', 'reserve_credits', 'settle_reservation', 'release_reservation', 'extend_reservation', 'reverse_usage', 'report_usage_batch', 'check_credits', 'estimate_usage', 'explain_usage', 'set_limit') ORDER BY 1;
 -- They exist, each once.
 SELECT count(*) AS functions, count(DISTINCT p.proname) AS names FROM pg_proc p
  WHERE p.pronamespace = 'credit_pools'::regnamespace
    AND p.proname IN ('clock', 'define_credit_type', 'archive_credit_type', 'define_feature', 'define_plan', 'define_plan_credits', 'define_rate', 'apply_catalog', 'provision_subscription', 'grant_credits',
-     'confirm_grant_payment', 'report_usage', 'open_pool', 'set_pool', 'consume_credits', 'void_grant', 'cancel_subscription', 'transfer_subscription', 'set_quantity', 'balance_at', 'run_maintenance', 'set_auto_recharge', 'claim_recharges', 'complete_recharge', 'fail_recharge', 'reset_auto_recharge');
+     'confirm_grant_payment', 'report_usage', 'open_pool', 'set_pool', 'consume_credits', 'void_grant', 'cancel_subscription', 'transfer_subscription', 'set_quantity', 'balance_at', 'run_maintenance', 'set_auto_recharge', 'claim_recharges', 'complete_recharge', 'fail_recharge', 'reset_auto_recharge',
+     'transfer_credits', 'update_grant', 'reserve_credits', 'settle_reservation', 'release_reservation', 'extend_reservation', 'reverse_usage', 'report_usage_batch', 'check_credits', 'estimate_usage', 'explain_usage', 'set_limit', 'meter_table', 'unmeter_table');
 -- … so that nobody changes what it does by putting operators or functions of his own in front of pg_catalog.
 CREATE SCHEMA in_front;
 CREATE FUNCTION in_front.never(bigint, bigint) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'in front'; END $$;
@@ -64,7 +66,14 @@ SELECT n, e.sqlstate, e.message, e.world FROM (VALUES
     (12, $$SELECT * FROM credit_pools.transfer_subscription(customer_id => 'acme', subscription_id => 's', to_resource_id => 'r')$$),
     (13, $$SELECT * FROM credit_pools.set_quantity(customer_id => 'acme', subscription_id => 's', feature_id => 'f', quantity => 1)$$),
     (14, $$SELECT * FROM credit_pools.balance_at(customer_id => 'acme', credit_type_id => 'credits')$$),
-    (15, $$CALL credit_pools.maintain()$$)
+    (15, $$CALL credit_pools.maintain()$$),
+    (16, $$SELECT * FROM credit_pools.reserve_credits(customer_id => 'acme', credit_type_id => 'credits', amount => 1)$$),
+    (17, $$SELECT * FROM credit_pools.report_usage_batch(events => '[]')$$),
+    (18, $$SELECT * FROM credit_pools.estimate_usage(customer_id => 'acme', feature_id => 'f', value => 1)$$),
+    (19, $$SELECT * FROM credit_pools.set_limit(customer_id => 'acme', credit_type_id => 'credits', amount => 1, per => '1 day')$$),
+    (20, $$SELECT * FROM credit_pools.reverse_usage(customer_id => 'acme', usage_id => 1)$$),
+    (21, $$SELECT * FROM credit_pools.reservations$$),
+    (22, $$SELECT * FROM credit_pools.limits$$)
   ) s (n, statement), LATERAL expect_error(statement) e ORDER BY n;
 -- The test clock is for superusers.
 SET credit_pools.test_clock = '2026-03-01 00:00+00';

@@ -16,18 +16,20 @@ SELECT recharge_id, pool_id, customer_id, resource_id, credit_type_id, status, r
 SELECT customer_id, resource_id, credit_type_id, subscription_id, plan_id, status, starts_at, ends_at, cancelled_at, end_credits, time_zone, quantities FROM credit_pools.subscriptions LIMIT 0;
 SELECT customer_id, resource_id, credit_type_id, threshold, target_balance, recharge_amount, price_per_credit, price_currency, max_spend, spend_period, max_count, cooldown, grant_expires_after,
        settlement, max_failures, enabled FROM credit_pools.auto_recharge_policies LIMIT 0;
+SELECT customer_id, resource_id, credit_type_id, reservation_id, pool_id, status, amount, held, charged, feature_id, value, rate, formula, dimensions, expires_at, created_at, closed_at, metadata FROM credit_pools.reservations LIMIT 0;
+SELECT customer_id, resource_id, credit_type_id, all_resources, amount, per, used, remaining, window_start, window_end, created_at, updated_at FROM credit_pools.limits LIMIT 0;
 -- The first three columns, and exact types of amounts and times.
 SELECT c.relname, string_agg(a.attname, ', ' ORDER BY a.attnum) AS first_columns
   FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum BETWEEN 1 AND 3
- WHERE c.relnamespace = 'credit_pools'::regnamespace AND c.relkind = 'v' AND c.relname IN ('pools', 'grants', 'ledger', 'usage_events', 'recharges', 'subscriptions', 'auto_recharge_policies')
+ WHERE c.relnamespace = 'credit_pools'::regnamespace AND c.relkind = 'v' AND c.relname IN ('pools', 'grants', 'ledger', 'usage_events', 'recharges', 'subscriptions', 'auto_recharge_policies', 'reservations', 'limits')
  GROUP BY 1 ORDER BY 1;
 -- No amount is a floating point number, and no instant is without its time zone.
 SELECT c.relname, a.attname, format_type(a.atttypid, NULL) AS type FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
  WHERE c.relnamespace = 'credit_pools'::regnamespace AND c.relkind IN ('v', 'r') AND a.atttypid IN ('float4'::regtype, 'float8'::regtype, 'money'::regtype, 'timestamp'::regtype) ORDER BY 1, 2;
 SELECT a.attrelid::regclass AS view, a.attname, format_type(a.atttypid, NULL) AS type FROM pg_attribute a
- WHERE a.attrelid IN ('credit_pools.pools'::regclass, 'credit_pools.grants'::regclass, 'credit_pools.ledger'::regclass, 'credit_pools.usage_events'::regclass, 'credit_pools.recharges'::regclass, 'credit_pools.subscriptions'::regclass)
-   AND (a.attname ~ '^(balance|amount|remaining|available|granted|consumed|expired|voided|held|debt|restricted|credits|overdraft_limit|price|value|next_expiry_amount|balance_before|balance_after)$' AND a.atttypid <> 'numeric'::regtype
-     OR a.attname ~ '_at$|^period_' AND a.atttypid <> 'timestamptz'::regtype
+ WHERE a.attrelid IN ('credit_pools.pools'::regclass, 'credit_pools.grants'::regclass, 'credit_pools.ledger'::regclass, 'credit_pools.usage_events'::regclass, 'credit_pools.recharges'::regclass, 'credit_pools.subscriptions'::regclass, 'credit_pools.reservations'::regclass, 'credit_pools.limits'::regclass)
+   AND (a.attname ~ '^(balance|amount|remaining|available|granted|consumed|expired|voided|held|charged|used|debt|restricted|credits|overdraft_limit|price|value|next_expiry_amount|balance_before|balance_after)$' AND a.atttypid <> 'numeric'::regtype
+     OR a.attname ~ '_at$|^period_|^window_' AND a.atttypid <> 'timestamptz'::regtype
      OR a.attname ~ '^(grant|source_grant|usage|pool|recharge)_id$' AND a.atttypid <> 'bigint'::regtype
      OR a.attname ~ '^(customer|resource|credit_type|feature|subscription|reservation)_id$' AND a.atttypid <> 'text'::regtype) ORDER BY 1, 2;
 -- Every function that touches a customer's data takes customer_id first.
