@@ -167,11 +167,13 @@ CREATE UNIQUE INDEX ledger_entry_usage_key ON credit_pools.ledger_entry (custome
 -- The rows of one usage, and those that take it back: usage_id grows with time, so this index does at its end only.
 CREATE INDEX ledger_entry_usage ON credit_pools.ledger_entry (usage_id) WHERE usage_id IS NOT NULL;
 
--- What has been taken back of each usage, the sum of its rows of type reverse; few usages have a row.
+-- What has been taken back of each usage: credits, the sum of its rows of type reverse, and how much of its value counts
+-- no more in its period's total. Few usages have a row.
 CREATE TABLE credit_pools.usage_reversal (
     customer_id text COLLATE "C" NOT NULL,
     usage_id bigint NOT NULL,
     credits numeric NOT NULL,
+    value numeric NOT NULL,
     PRIMARY KEY (customer_id, usage_id)
 );
 

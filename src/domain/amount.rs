@@ -154,6 +154,16 @@ impl Amount {
         i128::try_from(product / unit * unit).ok().map(Amount)
     }
 
+    /// `part` ÷ `whole` of it, cut (toward zero) to `scale` places; nothing for a whole of zero.
+    pub fn share_floor(self, part: Amount, whole: Amount, scale: u32) -> Option<Amount> {
+        if whole.is_zero() {
+            return None;
+        }
+        let unit = I256::from(10_i128).pow(MAX_SCALE - scale.min(MAX_SCALE));
+        let share = I256::from(self.0) * I256::from(part.0) / I256::from(whole.0);
+        i128::try_from(share / unit * unit).ok().map(Amount)
+    }
+
     /// `self` ÷ `other`, cut (toward zero) to `scale` places; nothing for a divisor of zero.
     pub fn divide_floor(self, other: Amount, scale: u32) -> Option<Amount> {
         if other.is_zero() {
@@ -292,5 +302,8 @@ mod tests {
     fn divides_toward_zero() {
         assert_eq!(amount("10").divide_floor(amount("3"), 2), Some(amount("3.33")));
         assert_eq!(amount("10").divide_floor(Amount::ZERO, 2), None);
+        assert_eq!(amount("10").share_floor(amount("1"), amount("3"), 2), Some(amount("3.33")));
+        assert_eq!(amount("10").share_floor(amount("2"), amount("3"), 0), Some(amount("6")));
+        assert_eq!(amount("10").share_floor(amount("2"), Amount::ZERO, 0), None);
     }
 }

@@ -17,6 +17,7 @@ mod plan_model;
 mod plans;
 mod recharge;
 mod schedule;
+mod spending;
 mod wallet;
 
 use proptest::test_runner::Config;

@@ -26,7 +26,7 @@ impl Wallet {
         credits: Amount,
         now: Instant,
     ) -> Result<(), Refusal> {
-        let mut rest = credits;
+        let (mut rest, mut paid) = (credits, paid.to_vec());
         for part in parts.iter().rev() {
             let amount = part.left.min(rest);
             if amount.is_zero() {
@@ -35,7 +35,7 @@ impl Wallet {
             rest = rest.checked_sub(amount).ok_or(Refusal::Overflow)?;
             match part.grant_id {
                 Some(grant_id) => self.return_to(grant_id, amount, EntryType::Reverse, now)?,
-                None => self.reverse_debt(amount, paid, now)?,
+                None => self.reverse_debt(amount, &mut paid, now)?,
             }
         }
         if rest.is_positive() {
@@ -46,7 +46,7 @@ impl Wallet {
 
     /// The pool's open debt shrinks first. What grants have paid since goes back to them: the payment is undone, latest
     /// first, and then the debt.
-    fn reverse_debt(&mut self, amount: Amount, paid: &[PaidDebt], now: Instant) -> Result<(), Refusal> {
+    fn reverse_debt(&mut self, amount: Amount, paid: &mut [PaidDebt], now: Instant) -> Result<(), Refusal> {
         let open = amount.min(self.figures.debt);
         if open.is_positive() {
             self.shrink_debt(open, now)?;
@@ -58,6 +58,7 @@ impl Wallet {
                 continue;
             }
             rest = rest.checked_sub(part).ok_or(Refusal::Overflow)?;
+            payment.amount = payment.amount.checked_sub(part).ok_or(Refusal::Overflow)?;
             self.return_to(payment.grant_id, part, EntryType::DebtSettle, now)?;
             self.figures.debt = self.figures.debt.checked_add(part).ok_or(Refusal::Overflow)?;
             self.book(EntryType::DebtSettle, -part, None, now)?;

@@ -13,6 +13,7 @@ use super::limiting::Limits;
 use super::pool::LockedPool;
 use super::pricing::{self, Quote};
 use super::replay::conflict;
+use super::totals;
 use super::usage::{self, Behavior, Key, Outcome, Request, What};
 use crate::clock;
 use crate::error::{Error, Kind, Result};
@@ -95,14 +96,12 @@ impl<'e, 'a> Batch<'e, 'a> {
                 // The call fails by an event before this one.
                 continue;
             }
-            let result = match self.results.get_mut(index).and_then(Option::take) {
+            let known = self.results.get_mut(index).and_then(Option::take);
+            let result = match self.repeated(event, &keys).or(known) {
                 Some(known) => known,
-                None => match self.repeated(event, &keys) {
-                    Some(repeated) => repeated,
-                    None => match self.charge(event, index)? {
-                        Ok(result) => result,
-                        Err(Restart) => return Ok(None),
-                    },
+                None => match self.charge(event, index)? {
+                    Ok(result) => result,
+                    Err(Restart) => return Ok(None),
                 },
             };
             match (&result, &event.key) {
@@ -151,6 +150,8 @@ impl<'e, 'a> Batch<'e, 'a> {
     /// Finds price and pool of each event, and locks the pools.
     fn lock(&mut self) -> Result<std::result::Result<(), Restart>> {
         let now = clock::now();
+        let requests = self.events.iter().filter_map(|event| event.request.as_ref().ok());
+        in_scratch_memory(|| cache::read_scopes(requests.map(|request| (request.customer_id, request.resource_id))));
         let mut resolved = HashMap::new();
         let mut names: HashMap<(&str, &str, String), Vec<usize>> = HashMap::new();
         for (index, (event, slot)) in self.events.iter().zip(&mut self.results).enumerate() {
@@ -260,6 +261,9 @@ impl<'e, 'a> Batch<'e, 'a> {
             let at = request.occurred_at.unwrap_or_else(clock::now);
             return Ok(Ok(Err(pricing::why_not(request, feature_id, value, at))));
         };
+        if request.behavior == Behavior::Set {
+            return self.set_total(event, request, index, &quote);
+        }
         let Some(pool) = self.pools.get_mut(index) else { return Ok(Err(Restart)) };
         let charged = charge_one(pool, request, &quote, value);
         let (drawn, occurred_at) = match charged {
@@ -289,9 +293,43 @@ impl<'e, 'a> Batch<'e, 'a> {
             if let Some(pool) = self.pools.get_mut(index) {
                 pool.reload()?;
             }
+            if let Some(touched) = self.touched.get_mut(index) {
+                *touched = false;
+            }
         }
         let Some(pool) = self.pools.get(index) else { return Ok(Err(Restart)) };
         Ok(Ok(Ok(Outcome { balance: pool.row.wallet.figures.balance, ..usage::outcome(pool, usage_id, drawn) })))
+    }
+
+    /// A new total needs what was recorded before it in the tables, and writes for itself.
+    fn set_total(
+        &mut self,
+        event: &Event<'a>,
+        request: &Request,
+        index: usize,
+        quote: &Quote,
+    ) -> Result<std::result::Result<Result<Outcome>, Restart>> {
+        if self.touched.get(index) == Some(&true) {
+            if self.write_one(index).is_err() {
+                return Ok(Err(Restart));
+            }
+            if let Some(touched) = self.touched.get_mut(index) {
+                *touched = false;
+            }
+            if let Some(pool) = self.pools.get_mut(index) {
+                pool.reload()?;
+            }
+        }
+        let Some(pool) = self.pools.get_mut(index) else { return Ok(Err(Restart)) };
+        // A refusal on the way may come after something was written.
+        let set =
+            undo_unless(|set| matches!(set, Ok(Some(_))), || totals::set(pool, request, quote, event.key.as_ref()));
+        pool.reload()?;
+        Ok(match set {
+            Ok(Some(outcome)) => Ok(Ok(outcome)),
+            Ok(None) => Err(Restart),
+            Err(error) => Ok(Err(error)),
+        })
     }
 
     /// Writes one pool by itself.

@@ -91,7 +91,7 @@ fn other_figures(reservation_id: &str) -> Error {
 
 fn put_aside(request: &Request, payload: &Payload) -> Result<Held> {
     let customer_id = request.usage.customer_id;
-    let Charge { mut pool, cost, price } = usage::locked(&request.usage)?;
+    let Charge { mut pool, cost, quote } = usage::locked(&request.usage)?;
     if let Some(first) = recorded(customer_id, request.reservation_id, payload)? {
         return Ok(first);
     }
@@ -116,7 +116,7 @@ fn put_aside(request: &Request, payload: &Payload) -> Result<Held> {
         amount: cost,
         feature_id: feature_id.map(str::to_owned),
         value: by_value,
-        price,
+        price: quote.map(|quote| quote.rate.price),
         dimensions: request.usage.dimensions.map(str::to_owned),
         payload_digest: payload.digest(),
         first_expires_at: expires_at,

@@ -21,5 +21,6 @@ pub mod reading;
 pub mod recharging;
 pub mod replay;
 pub mod reversing;
+pub mod totals;
 pub mod transferring;
 pub mod usage;

@@ -62,13 +62,20 @@ fn quote(scope: Rc<Scope>, feature_id: &str, at: Instant) -> Option<Quote> {
 
 /// What a quoted usage costs once its pool is locked, at the pool's instant.
 pub fn cost_now(request: &Request, quote: &Quote, value: Amount, now: Instant) -> Result<Amount> {
-    let Quote { scope, rate } = quote;
+    check_covered(request, quote, now)?;
+    let rate = &quote.rate;
+    cost(&rate.price, value, request.dimensions, scale_of(&rate.credit_type_id))
+}
+
+/// The usage must lie within its subscription, at the pool's instant.
+pub fn check_covered(request: &Request, quote: &Quote, now: Instant) -> Result<()> {
+    let scope = &quote.scope;
     let occurred_at = check_occurred(request, now)?;
     let over = request.occurred_at.is_none() && now >= scope.ends_at;
     if now < scope.starts_at || occurred_at < scope.starts_at || over {
         return Err(no_subscription(request, occurred_at));
     }
-    cost(&rate.price, value, request.dimensions, scale_of(&rate.credit_type_id))
+    Ok(())
 }
 
 pub fn scale_of(credit_type_id: &str) -> u32 {

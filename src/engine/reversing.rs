@@ -54,14 +54,16 @@ pub fn reverse(
     if credits.is_positive() {
         pool.load_limits();
         // A usage that is taken back as a whole is out of its period's total, too.
-        let value = head.value.filter(|_| credits == left).map(|value| -value);
+        let counted = |value: Amount| value.checked_sub(usages::value_gone(customer_id, usage_id));
+        let value = head.value.filter(|_| credits == left).and_then(counted).filter(|value| value.is_positive());
         let note = Note {
-            reversal: Some(ReversalNote { usage_id, feature_id: head.feature_id.as_deref(), value }),
+            reversal: Some(ReversalNote { usage_id, feature_id: head.feature_id.as_deref(), value: value.map(|v| -v) }),
             reason,
             idempotency_key,
             ..Note::default()
         };
-        take_back(&mut pool, usage_id, &head, &drawn, credits)?;
+        take_back(&mut pool, &head, &drawn, credits)?;
+        usages::add_reversed(customer_id, usage_id, credits, value.unwrap_or_default());
         pool.write(note);
     }
     Ok(Outcome {
@@ -106,7 +108,7 @@ impl Drawn {
 }
 
 /// The reversal itself, in a locked pool with its limits loaded; still to be booked.
-pub fn take_back(pool: &mut LockedPool, usage_id: i64, head: &UsageHead, drawn: &Drawn, credits: Amount) -> Result<()> {
+pub fn take_back(pool: &mut LockedPool, head: &UsageHead, drawn: &Drawn, credits: Amount) -> Result<()> {
     let customer_id = pool.row.customer_id.clone();
     // Paid by grants since, if it is more than the pool still owes.
     let paid: Vec<PaidDebt> = if drawn.debt() > pool.row.wallet.figures.debt {
@@ -123,6 +125,5 @@ pub fn take_back(pool: &mut LockedPool, usage_id: i64, head: &UsageHead, drawn: 
     // Under a limit it counted since its hold was made, where it had one.
     let hold = head.reservation_id.as_deref().and_then(|id| reservations::one(&customer_id, id));
     pool.unspend(credits, hold.map_or(head.recorded_at, |reservation| reservation.hold.created_at));
-    usages::add_reversed(&customer_id, usage_id, credits);
     Ok(())
 }

@@ -7,6 +7,7 @@ use super::opening::check_scope;
 use super::pool::LockedPool;
 use super::pricing::{self, Quote};
 use super::replay::{Payload, conflict};
+use super::totals;
 use crate::clock;
 use crate::error::{Error, Result};
 use crate::store::ledger::{self, Note, UsageNote};
@@ -14,6 +15,7 @@ use crate::store::spi::{Sequence, next_id};
 use crate::store::{cache, catalogue, pools, spi};
 
 /// What is asked for; checked, but for what the pool and the catalogue must tell.
+#[derive(Clone)]
 pub struct Request<'a> {
     pub customer_id: &'a str,
     pub resource_id: &'a str,
@@ -122,12 +124,14 @@ pub fn recorded(customer_id: &str, key: &Key) -> Result<Option<Outcome>> {
     if usage.payload_digest != key.payload.digest() {
         return Err(conflict(key.key));
     }
+    // A lower total gave credits back; they stand where otherwise the shortfall does.
+    let returned = usage.shortfall.min(Amount::ZERO);
     Ok(Some(Outcome {
         usage_id: usage.usage_id,
         pool_id: usage.pool_id,
         credit_type_id: usage.credit_type_id,
-        credits_consumed: usage.credits,
-        shortfall: usage.shortfall,
+        credits_consumed: usage.credits.checked_add(returned).unwrap_or(returned),
+        shortfall: usage.shortfall.max(Amount::ZERO),
         balance: usage.balance,
         is_duplicate: true,
     }))
@@ -137,20 +141,38 @@ pub fn recorded(customer_id: &str, key: &Key) -> Result<Option<Outcome>> {
 pub struct Charge {
     pub pool: LockedPool,
     pub cost: Amount,
-    pub price: Option<Price>,
+    /// Of a feature.
+    pub quote: Option<Quote>,
 }
 
 /// `None`: the key is taken.
 fn charge(request: &Request, key: Option<&Key>) -> Result<Option<Outcome>> {
-    let Charge { mut pool, cost, price } = locked(request)?;
-    let occurred_at = check_occurred(request, pool.now)?;
+    let Charge { mut pool, cost, quote } = locked(request)?;
     pool.load_first();
+    match &quote {
+        Some(quote) if request.behavior == Behavior::Set => totals::set(&mut pool, request, quote, key),
+        quote => {
+            let price = quote.as_ref().map(|quote| &quote.rate.price);
+            draw(&mut pool, request, next_id(Sequence::Usage), cost, price, key)
+        }
+    }
+}
+
+/// Draws a usage from a locked pool and writes it. `None`: the key is taken.
+pub fn draw(
+    pool: &mut LockedPool,
+    request: &Request,
+    usage_id: i64,
+    cost: Amount,
+    price: Option<&Price>,
+    key: Option<&Key>,
+) -> Result<Option<Outcome>> {
+    let occurred_at = check_occurred(request, pool.now)?;
     pool.load_limits();
     let feature_id = request.what.feature();
     let drawn = pool.ask(|wallet| wallet.draw(cost, feature_id, request.on_insufficient, occurred_at))?;
     pool.spend(drawn.credits);
-    let usage_id = next_id(Sequence::Usage);
-    let note = note(request, usage_id, drawn, price.as_ref(), key);
+    let note = note(request, usage_id, drawn, price, key);
     let written = if drawn.credits.is_zero() {
         let recorded = ledger::insert_unbooked(&pool.row, &note, &spi::actor(), occurred_at, pool.now);
         if recorded && pool.has_due() {
@@ -160,7 +182,7 @@ fn charge(request: &Request, key: Option<&Key>) -> Result<Option<Outcome>> {
     } else {
         pool.write(note)
     };
-    Ok(written.then(|| outcome(&pool, usage_id, drawn)))
+    Ok(written.then(|| outcome(pool, usage_id, drawn)))
 }
 
 /// What the rows of a usage say of it.
@@ -234,15 +256,19 @@ fn priced(request: &Request, feature_id: &str, value: Amount) -> Result<Charge> 
     }
     let (quote, row) = found.ok_or_else(|| pricing::why_not(request, feature_id, value, at))?;
     let pool = LockedPool::advanced(row)?;
-    let cost = pricing::cost_now(request, &quote, value, pool.now)?;
-    Ok(Charge { pool, cost, price: Some(quote.rate.price) })
+    // What a new total costs is not known before the total of now is.
+    let cost = match request.behavior {
+        Behavior::Delta => pricing::cost_now(request, &quote, value, pool.now)?,
+        Behavior::Set => Amount::ZERO,
+    };
+    Ok(Charge { pool, cost, quote: Some(quote) })
 }
 
 /// Usage of plain credits: no subscription, no rate.
 fn plain(request: &Request, credit_type_id: &str, amount: Amount) -> Result<Charge> {
     check_plain(credit_type_id, amount)?;
     match LockedPool::lock_by_name(request.customer_id, request.resource_id, credit_type_id)? {
-        Some(pool) => Ok(Charge { pool, cost: amount, price: None }),
+        Some(pool) => Ok(Charge { pool, cost: amount, quote: None }),
         None => Err(no_plain_pool(request, credit_type_id, amount)),
     }
 }

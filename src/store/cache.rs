@@ -8,7 +8,7 @@
 //! remembered one compares its revision with the locked pool's.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
@@ -47,6 +47,7 @@ pub struct Scope {
     pub starts_at: Instant,
     pub ends_at: Instant,
     pub rates: HashMap<String, Price>,
+    pub time_zone: String,
 }
 
 /// To be called once when the library is loaded.
@@ -148,6 +149,27 @@ pub fn scope(customer_id: &str, resource_id: &str) -> Option<Rc<Scope>> {
     }
 }
 
+/// Reads the subscriptions of scopes (customer, resource) that this session does not know yet, all at once.
+pub fn read_scopes<'a>(scopes: impl Iterator<Item = (&'a str, &'a str)>) {
+    let unknown: HashSet<(&str, &str)> = CACHE.with_borrow(|cache| {
+        let known = |(customer, resource): &(&str, &str)| {
+            cache.scopes.contains_key(&((*customer).to_owned(), (*resource).to_owned()))
+        };
+        scopes.filter(|scope| !known(scope)).collect()
+    });
+    let unknown: Vec<(&str, &str)> = unknown.into_iter().collect();
+    let found = subscriptions::of_scopes(&unknown);
+    CACHE.with_borrow_mut(|cache| {
+        if cache.scopes.len() + found.len() > MOST_SCOPES {
+            cache.scopes.clear();
+        }
+        for (customer_id, subscription) in found {
+            let key = (customer_id, subscription.resource_id.clone());
+            cache.scopes.insert(key, of_subscription(subscription));
+        }
+    });
+}
+
 /// The subscription that a scope had at an instant, for usage that is reported late.
 pub fn scope_at(customer_id: &str, resource_id: &str, at: Instant) -> Option<Rc<Scope>> {
     subscriptions::covering(customer_id, resource_id, at).map(of_subscription)
@@ -159,6 +181,7 @@ fn of_subscription(subscription: subscriptions::Subscription) -> Rc<Scope> {
         starts_at: subscription.starts_at,
         ends_at: subscription.ends_at,
         rates: subscription.rates(),
+        time_zone: subscription.time_zone,
         plan_id: subscription.plan_id,
     })
 }

@@ -150,7 +150,7 @@ pub(super) use plan_entry_columns;
 
 impl PlanEntry {
     /// Reads its columns from behind the first `before` ones.
-    pub fn read(row: &Row, before: i32) -> PlanEntry {
+    pub fn read(row: &Row, before: usize) -> PlanEntry {
         PlanEntry {
             credit_type_id: row.text(before + 1).unwrap_or_default(),
             entry_id: row.text(before + 2).unwrap_or_default(),

@@ -352,7 +352,7 @@ pub fn insert_unbooked(pool: &PoolRow, note: &Note, actor: &str, effective_at: I
         Arg::Number(pool.wallet.figures.balance),
         Arg::MaybeText(usage.feature_id),
         Arg::MaybeNumber(usage.value),
-        Arg::MaybeNumber(Some(usage.shortfall).filter(|s| s.is_positive())),
+        Arg::MaybeNumber(Some(usage.shortfall).filter(|s| !s.is_zero())),
         Arg::MaybeNumber(usage.rate),
         // A key of another kind of call stands with that.
         Arg::MaybeText(note.idempotency_key.filter(|_| usage.payload_digest.is_some())),

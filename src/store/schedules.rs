@@ -54,7 +54,7 @@ macro_rules! schedules_of_pool {
         )
     };
 }
-const ENTRY_COLUMNS_FROM: i32 = 20;
+const ENTRY_COLUMNS_FROM: usize = 20;
 
 /// The running schedules of a pool, in the order of their entries.
 pub fn running(customer_id: &str, pool_id: i64) -> Loaded {

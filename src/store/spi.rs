@@ -236,9 +236,19 @@ fn take_rows<T>(count: u64, mut read: impl FnMut(&Row) -> T) -> Vec<T> {
         if table.is_null() {
             return Vec::new();
         }
+        let shape = (*table).tupdesc;
+        let width = usize::try_from((*shape).natts).unwrap_or(0);
+        let mut row = Row { values: vec![pg_sys::Datum::from(0); width], nulls: vec![true; width] };
         let mut values = Vec::with_capacity(count);
         for index in 0..count {
-            values.push(read(&Row { tuple: *(*table).vals.add(index), shape: (*table).tupdesc }));
+            // All columns at once: one by one, each would be looked for from the row's start.
+            pg_sys::heap_deform_tuple(
+                *(*table).vals.add(index),
+                shape,
+                row.values.as_mut_ptr(),
+                row.nulls.as_mut_ptr(),
+            );
+            values.push(read(&row));
         }
         pg_sys::SPI_freetuptable(table);
         values
@@ -253,77 +263,75 @@ pub fn keeps_snapshot() -> bool {
 
 /// One row of a result; columns are counted from 1.
 pub struct Row {
-    tuple: pg_sys::HeapTuple,
-    shape: pg_sys::TupleDesc,
+    values: Vec<pg_sys::Datum>,
+    nulls: Vec<bool>,
 }
 
 impl Row {
-    fn get<T: FromDatum>(&self, column: i32) -> Option<T> {
-        let mut is_null = false;
-        // SAFETY: tuple and shape belong to the same live result; the value is copied before it is freed.
-        unsafe {
-            let datum = pg_sys::SPI_getbinval(self.tuple, self.shape, column, &mut is_null);
-            T::from_datum(datum, is_null)
-        }
+    fn get<T: FromDatum>(&self, column: usize) -> Option<T> {
+        let index = column.checked_sub(1)?;
+        let (value, is_null) = (self.values.get(index)?, self.nulls.get(index)?);
+        // SAFETY: the value is of a live result, of the type that the statement gives; it is copied before that is freed.
+        unsafe { T::from_datum(*value, *is_null) }
     }
 
-    pub fn text(&self, column: i32) -> Option<String> {
+    pub fn text(&self, column: usize) -> Option<String> {
         self.get::<String>(column)
     }
 
-    pub fn texts(&self, column: i32) -> Option<Vec<String>> {
+    pub fn texts(&self, column: usize) -> Option<Vec<String>> {
         self.get::<Vec<Option<String>>>(column).map(|texts| texts.into_iter().flatten().collect())
     }
 
-    pub fn ints(&self, column: i32) -> Vec<Option<i64>> {
+    pub fn ints(&self, column: usize) -> Vec<Option<i64>> {
         self.get::<Vec<Option<i64>>>(column).unwrap_or_default()
     }
 
-    pub fn amounts(&self, column: i32) -> Vec<Amount> {
+    pub fn amounts(&self, column: usize) -> Vec<Amount> {
         let numbers = self.get::<Vec<Option<AnyNumeric>>>(column).unwrap_or_default();
         let texts = numbers.into_iter().map(|number| number.map_or_else(String::new, |number| number.to_string()));
         texts.map(|text| Amount::parse(&text).unwrap_or_else(|_| unreadable(&text))).collect()
     }
 
-    pub fn int(&self, column: i32) -> Option<i64> {
+    pub fn int(&self, column: usize) -> Option<i64> {
         self.get::<i64>(column)
     }
 
-    pub fn small_int(&self, column: i32) -> Option<i16> {
+    pub fn small_int(&self, column: usize) -> Option<i16> {
         self.get::<i16>(column)
     }
 
-    pub fn boolean(&self, column: i32) -> bool {
+    pub fn boolean(&self, column: usize) -> bool {
         self.get::<bool>(column).unwrap_or(false)
     }
 
-    pub fn time(&self, column: i32) -> Option<Instant> {
+    pub fn time(&self, column: usize) -> Option<Instant> {
         self.get::<TimestampWithTimeZone>(column).map(|at| Instant::from_micros(at.into_inner()))
     }
 
-    pub fn span(&self, column: i32) -> Option<Span> {
+    pub fn span(&self, column: usize) -> Option<Span> {
         self.get::<Interval>(column).map(span)
     }
 
-    pub fn bytes(&self, column: i32) -> Option<Vec<u8>> {
+    pub fn bytes(&self, column: usize) -> Option<Vec<u8>> {
         self.get::<Vec<u8>>(column)
     }
 
     /// A figure that the extension itself wrote. One that is no amount must never become another: the call
     /// fails.
-    pub fn amount(&self, column: i32) -> Option<Amount> {
+    pub fn amount(&self, column: usize) -> Option<Amount> {
         self.numeric(column).map(|text| Amount::parse(&text).unwrap_or_else(|_| unreadable(&text)))
     }
 
-    pub fn limit(&self, column: i32) -> Option<Limit> {
+    pub fn limit(&self, column: usize) -> Option<Limit> {
         self.numeric(column).map(|text| Limit::parse(&text).unwrap_or_else(|_| unreadable(&text)))
     }
 
-    pub fn json(&self, column: i32) -> Option<serde_json::Value> {
+    pub fn json(&self, column: usize) -> Option<serde_json::Value> {
         self.get::<pgrx::JsonB>(column).map(|json| json.0)
     }
 
-    fn numeric(&self, column: i32) -> Option<String> {
+    fn numeric(&self, column: usize) -> Option<String> {
         self.get::<AnyNumeric>(column).map(|number| number.to_string())
     }
 }

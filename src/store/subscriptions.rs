@@ -141,6 +141,24 @@ pub fn of_scope(customer_id: &str, resource_id: &str) -> Option<Subscription> {
     FIND.first(&[Arg::Text(customer_id), Arg::Text(resource_id)], read)
 }
 
+/// The same of many scopes (customer, resource) at once, each with its customer.
+pub fn of_scopes(scopes: &[(&str, &str)]) -> Vec<(String, Subscription)> {
+    static FIND: Statement = Statement::new(concat!(
+        "SELECT ",
+        subscription_columns!(),
+        ", s.customer_id
+          FROM unnest($1, $2) n (customer_id, resource_id)
+          JOIN credit_pools.subscription s
+            ON s.customer_id = n.customer_id AND s.resource_id = n.resource_id AND s.status = 'active'"
+    ));
+    if scopes.is_empty() {
+        return Vec::new();
+    }
+    let customers: Vec<Arg> = scopes.iter().map(|(customer_id, _)| Arg::Text(customer_id)).collect();
+    let resources: Vec<Arg> = scopes.iter().map(|(_, resource_id)| Arg::Text(resource_id)).collect();
+    FIND.rows(&[Arg::Column(&customers), Arg::Column(&resources)], |row| (row.text(15).unwrap_or_default(), read(row)))
+}
+
 /// The scope's subscription at an instant, over or not.
 pub fn covering(customer_id: &str, resource_id: &str, at: Instant) -> Option<Subscription> {
     static FIND: Statement = Statement::new(concat!(

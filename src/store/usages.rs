@@ -2,6 +2,7 @@
 
 use credit_pools_domain::{Amount, EntryType, Instant, PaidDebt};
 
+use super::pools::PoolRow;
 use super::spi::{Arg, Row, Statement};
 
 /// The row that a usage stands on.
@@ -79,12 +80,111 @@ pub fn reversed(customer_id: &str, usage_id: i64) -> Amount {
     FIND.first(&[Arg::Text(customer_id), Arg::Int(usage_id)], |row| row.amount(1)).flatten().unwrap_or_default()
 }
 
-pub fn add_reversed(customer_id: &str, usage_id: i64, credits: Amount) {
+pub fn add_reversed(customer_id: &str, usage_id: i64, credits: Amount, value: Amount) {
     static ADD: Statement = Statement::new(
-        "INSERT INTO credit_pools.usage_reversal AS r (customer_id, usage_id, credits) VALUES ($1, $2, $3)
-         ON CONFLICT (customer_id, usage_id) DO UPDATE SET credits = trim_scale(r.credits + excluded.credits)",
+        "INSERT INTO credit_pools.usage_reversal AS r (customer_id, usage_id, credits, value) VALUES ($1, $2, $3, $4)
+         ON CONFLICT (customer_id, usage_id) DO UPDATE SET credits = trim_scale(r.credits + excluded.credits),
+             value = trim_scale(r.value + excluded.value)",
     );
-    ADD.run(&[Arg::Text(customer_id), Arg::Int(usage_id), Arg::Number(credits)]);
+    ADD.run(&[Arg::Text(customer_id), Arg::Int(usage_id), Arg::Number(credits), Arg::Number(value)]);
+}
+
+/// A feature's billing period.
+pub struct Period<'a> {
+    pub feature_id: &'a str,
+    pub start: Instant,
+    pub end: Instant,
+}
+
+/// A pool's total of a feature in a period, of all usages before `usage_id`. Adds what has been recorded since it was
+/// asked for last, and remembers the sum.
+pub fn total(pool: &PoolRow, period: &Period, usage_id: i64) -> Amount {
+    static KNOWN: Statement = Statement::new(
+        "SELECT value, up_to_seq, up_to_usage FROM credit_pools.usage_total
+         WHERE customer_id = $1 AND pool_id = $2 AND feature_id = $3 AND period_start = $4",
+    );
+    // Rows with a negative seq are usages that moved no credits. A whole reversal takes its usage's value out.
+    static SINCE: Statement = Statement::new(
+        "SELECT COALESCE(sum(x.value), 0) FROM (
+             SELECT e.value FROM credit_pools.ledger_entry e
+             WHERE e.customer_id = $1 AND e.pool_id = $2 AND e.seq > $6 AND e.feature_id = $3
+               AND e.credits IS NOT NULL AND e.effective_at >= $4 AND e.effective_at < $5
+             UNION ALL
+             SELECT e.value FROM credit_pools.ledger_entry e
+             WHERE e.customer_id = $1 AND e.pool_id = $2 AND e.seq < - $7 AND e.feature_id = $3
+               AND e.credits IS NOT NULL AND e.effective_at >= $4 AND e.effective_at < $5
+             UNION ALL
+             SELECT e.value FROM credit_pools.ledger_entry e
+             JOIN credit_pools.ledger_entry u
+               ON u.usage_id = e.usage_id AND u.customer_id = e.customer_id AND u.credits IS NOT NULL
+             WHERE e.customer_id = $1 AND e.pool_id = $2 AND e.seq > $6 AND e.feature_id = $3
+               AND e.entry_type = 'reverse' AND e.value IS NOT NULL
+               AND u.effective_at >= $4 AND u.effective_at < $5) x",
+    );
+    static REMEMBER: Statement = Statement::new(
+        "INSERT INTO credit_pools.usage_total
+             (customer_id, pool_id, feature_id, period_start, value, up_to_seq, up_to_usage)
+         VALUES ($1, $2, $3, $4, $5, $6, $7)
+         ON CONFLICT (customer_id, pool_id, feature_id, period_start) DO UPDATE SET
+             value = excluded.value, up_to_seq = excluded.up_to_seq, up_to_usage = excluded.up_to_usage",
+    );
+    let (customer_id, pool_id) = (Arg::Text(&pool.customer_id), Arg::Int(pool.pool_id));
+    let (feature_id, start, end) = (Arg::Text(period.feature_id), Arg::Time(period.start), Arg::Time(period.end));
+    let known = KNOWN.first(&[customer_id, pool_id, feature_id, start], |row| {
+        (row.amount(1).unwrap_or_default(), row.int(2).unwrap_or_default(), row.int(3).unwrap_or_default())
+    });
+    let (value, seq, usage) = known.unwrap_or_else(|| {
+        // What was recorded before the period began cannot have occurred in it.
+        let (before, _) =
+            super::ledger::last_recorded_by(&pool.customer_id, pool.pool_id, period.start.plus_micros(-1));
+        (Amount::ZERO, before, 0)
+    });
+    let args = [customer_id, pool_id, feature_id, start, end, Arg::Int(seq), Arg::Int(usage)];
+    let since = SINCE.first(&args, |row| row.amount(1)).flatten().unwrap_or_default();
+    let value = value.checked_add(since).unwrap_or(value);
+    let (seq, usage) = (Arg::Int(pool.wallet.seq), Arg::Int(usage_id.saturating_sub(1)));
+    REMEMBER.run(&[customer_id, pool_id, feature_id, start, Arg::Number(value), seq, usage]);
+    value
+}
+
+/// A usage whose value may be lowered.
+pub struct Candidate {
+    pub usage_id: i64,
+    /// What still counts of its value.
+    pub value_left: Amount,
+}
+
+/// The usages of a period, latest first. Reads the pool's ledger from the period's start on.
+pub fn latest_first(pool: &PoolRow, period: &Period) -> Vec<Candidate> {
+    static FIND: Statement = Statement::new(
+        "SELECT e.usage_id, trim_scale(e.value - COALESCE(r.value, 0))
+         FROM credit_pools.ledger_entry e
+         LEFT JOIN credit_pools.usage_reversal r ON r.customer_id = e.customer_id AND r.usage_id = e.usage_id
+         WHERE e.customer_id = $1 AND e.pool_id = $2 AND (e.seq > $6 OR e.seq < 0) AND e.feature_id = $3
+           AND e.credits IS NOT NULL AND e.value > COALESCE(r.value, 0)
+           AND e.effective_at >= $4 AND e.effective_at < $5
+         ORDER BY e.effective_at DESC, e.usage_id DESC",
+    );
+    let (before, _) = super::ledger::last_recorded_by(&pool.customer_id, pool.pool_id, period.start.plus_micros(-1));
+    let args = [
+        Arg::Text(&pool.customer_id),
+        Arg::Int(pool.pool_id),
+        Arg::Text(period.feature_id),
+        Arg::Time(period.start),
+        Arg::Time(period.end),
+        Arg::Int(before),
+    ];
+    FIND.rows(&args, |row| Candidate {
+        usage_id: row.int(1).unwrap_or_default(),
+        value_left: row.amount(2).unwrap_or_default(),
+    })
+}
+
+/// What of a usage's value counts no more in its period's total.
+pub fn value_gone(customer_id: &str, usage_id: i64) -> Amount {
+    static FIND: Statement =
+        Statement::new("SELECT value FROM credit_pools.usage_reversal WHERE customer_id = $1 AND usage_id = $2");
+    FIND.first(&[Arg::Text(customer_id), Arg::Int(usage_id)], |row| row.amount(1)).flatten().unwrap_or_default()
 }
 
 /// What grants have paid of a pool's debt and was not undone, latest payment first. Reads the pool's whole ledger: only

@@ -1,5 +1,8 @@
 //! Every error of the contract's section 8 that can be reached, by table: the SQLSTATE, the keys of DETAIL (a JSON
-//! object), a HINT, nothing changed, and a connection that works on.
+//! object), a HINT, nothing changed, and a connection that works on. Holds, limits, reversals and batches: errors/charging.rs.
+
+#[path = "errors/charging.rs"]
+mod charging;
 
 use support::{Database, Fault, Session, check_invariants, digest, text};
 
@@ -376,7 +379,115 @@ const GOOD: &[Good] = &[
             ("known_at", "'2026-01-01 00:00+00'", Some(Takes::Instant)),
         ],
     ),
+    (
+        "reserve_credits",
+        &[
+            ("customer_id", "'c1'", Some(Takes::Id)),
+            ("reservation_id", "'r9'", Some(Takes::OptionalId)),
+            ("credit_type_id", "'ai-tokens'", Some(Takes::Id)),
+            ("amount", "3", Some(Takes::Amount)),
+            ("resource_id", "'ws-a'", Some(Takes::OptionalId)),
+            ("ttl", "'1 hour'", Some(Takes::Duration)),
+            ("metadata", "'{}'", Some(Takes::Object)),
+        ],
+    ),
+    (
+        "settle_reservation",
+        &[
+            ("customer_id", "'c1'", Some(Takes::Id)),
+            ("reservation_id", "'r1'", Some(Takes::Id)),
+            ("amount", "3", Some(Takes::Price)),
+            ("dimensions", "'{}'", Some(Takes::Object)),
+            ("idempotency_key", "'k1'", Some(Takes::OptionalId)),
+            ("metadata", "'{}'", Some(Takes::Object)),
+        ],
+    ),
+    (
+        "release_reservation",
+        &[("customer_id", "'c1'", Some(Takes::Id)), ("reservation_id", "'r1'", Some(Takes::Id))],
+    ),
+    (
+        "extend_reservation",
+        &[
+            ("customer_id", "'c1'", Some(Takes::Id)),
+            ("reservation_id", "'r1'", Some(Takes::Id)),
+            ("ttl", "'2 hours'", Some(Takes::Duration)),
+        ],
+    ),
+    (
+        "reverse_usage",
+        &[
+            ("customer_id", "'c1'", Some(Takes::Id)),
+            ("usage_id", "(SELECT min(usage_id) FROM credit_pools.usage_events)", None),
+            ("credits", "1", Some(Takes::Price)),
+            ("idempotency_key", "'k1'", Some(Takes::OptionalId)),
+        ],
+    ),
+    (
+        "transfer_credits",
+        &[
+            ("customer_id", "'c1'", Some(Takes::Id)),
+            ("credit_type_id", "'ai-tokens'", Some(Takes::Id)),
+            ("amount", "3", Some(Takes::Amount)),
+            ("from_resource_id", "'ws-a'", Some(Takes::OptionalId)),
+            ("to_resource_id", "'ws-b'", Some(Takes::OptionalId)),
+            ("idempotency_key", "'k1'", Some(Takes::OptionalId)),
+        ],
+    ),
+    (
+        "update_grant",
+        &[
+            ("customer_id", "'c1'", Some(Takes::Id)),
+            ("grant_id", "(SELECT min(grant_id) FROM credit_pools.grants)", None),
+            ("priority", "7", Some(Takes::Priority)),
+            ("metadata", "'{}'", Some(Takes::Object)),
+            ("idempotency_key", "'k1'", Some(Takes::OptionalId)),
+        ],
+    ),
+    (
+        "set_limit",
+        &[
+            ("customer_id", "'c1'", Some(Takes::Id)),
+            ("resource_id", "'ws-a'", Some(Takes::OptionalId)),
+            ("credit_type_id", "'ai-tokens'", Some(Takes::Id)),
+            ("amount", "30", None),
+            ("per", "'1 day'", Some(Takes::Duration)),
+        ],
+    ),
+    (
+        "estimate_usage",
+        &[
+            ("customer_id", "'c1'", Some(Takes::Id)),
+            ("resource_id", "'ws-a'", Some(Takes::OptionalId)),
+            ("feature_id", "'feature-ai-tokens'", Some(Takes::Id)),
+            ("value", "1.5", Some(Takes::Value)),
+            ("dimensions", "'{}'", Some(Takes::Object)),
+            ("idempotency_key", "'k1'", Some(Takes::OptionalId)),
+            ("on_insufficient", "'cap'", Some(Takes::Word)),
+            ("update_behavior", "'delta'", Some(Takes::Word)),
+            ("metadata", "'{}'", Some(Takes::Object)),
+        ],
+    ),
+    (
+        "check_credits",
+        &[
+            ("customer_id", "'c1'", Some(Takes::Id)),
+            ("feature_id", "'feature-ai-tokens'", Some(Takes::Id)),
+            ("resource_id", "'ws-a'", Some(Takes::OptionalId)),
+            ("value", "1.5", Some(Takes::Value)),
+            ("dimensions", "'{}'", Some(Takes::Object)),
+        ],
+    ),
 ];
+
+/// What the calls of [`GOOD`] work on.
+fn prepare(session: &mut Session) {
+    session.call("grant_credits(customer_id => 'c1', resource_id => 'ws-a', credit_type_id => 'ai-tokens', amount => 5, payment_state => 'pending')");
+    session.call(
+        "consume_credits(customer_id => 'c1', resource_id => 'ws-a', credit_type_id => 'ai-tokens', amount => 10)",
+    );
+    session.call("reserve_credits(customer_id => 'c1', resource_id => 'ws-a', credit_type_id => 'ai-tokens', amount => 10, reservation_id => 'r1')");
+}
 
 fn named(function: &str, arguments: &[(&str, String)]) -> String {
     let list: Vec<String> = arguments.iter().map(|(name, value)| format!("{name} => {value}")).collect();
@@ -386,7 +497,7 @@ fn named(function: &str, arguments: &[(&str, String)]) -> String {
 #[test]
 fn each_argument_refuses_what_the_contract_refuses() {
     let (_database, mut session) = world();
-    session.call("grant_credits(customer_id => 'c1', resource_id => 'ws-a', credit_type_id => 'ai-tokens', amount => 5, payment_state => 'pending')");
+    prepare(&mut session);
     let mut complaints = Vec::new();
     for (function, arguments) in GOOD {
         let good: Vec<(&str, String)> = arguments.iter().map(|(name, value, _)| (*name, (*value).to_owned())).collect();
@@ -1214,11 +1325,12 @@ fn read_only_transactions_refuse_every_write() {
     let (_database, mut session) = world();
     session.call("set_auto_recharge(customer_id => 'c1', resource_id => 'ws-b', credit_type_id => 'ai-tokens', threshold => 5, recharge_amount => 10)");
     let recharge = session.value("SELECT recharge_id FROM credit_pools.recharges WHERE status = 'pending'");
+    prepare(&mut session);
     let before = digest(&mut session);
     let mut calls: Vec<String> = GOOD
         .iter()
-        // Writes nothing: an empty catalogue; a grant that is paid already; a question.
-        .filter(|(function, _)| !matches!(*function, "apply_catalog" | "confirm_grant_payment" | "balance_at"))
+        // Writes nothing: an empty catalogue; a question.
+        .filter(|(function, _)| !matches!(*function, "apply_catalog" | "balance_at" | "check_credits" | "estimate_usage"))
         .map(|(function, arguments)| {
             let good: Vec<(&str, String)> =
                 arguments.iter().map(|(name, value, _)| (*name, (*value).to_owned())).collect();
@@ -1241,9 +1353,11 @@ fn read_only_transactions_refuse_every_write() {
     assert_eq!(digest(&mut session), before);
     // Reading works there.
     session.exec("BEGIN READ ONLY");
-    assert_eq!(session.balance("c1", Some("ws-a"), "ai-tokens"), "100");
+    assert_eq!(session.balance("c1", Some("ws-a"), "ai-tokens"), "80");
     let row = session.call("balance_at(customer_id => 'c1', credit_type_id => 'ai-tokens', resource_id => 'ws-a')");
-    assert_eq!(row.get("balance"), "100");
+    assert_eq!(row.get("balance"), "80");
+    let row = session.call("check_credits(customer_id => 'c1', credit_type_id => 'ai-tokens', resource_id => 'ws-a', amount => 81)");
+    assert_eq!((row.get("is_granted"), row.get("denial_reason")), ("f", "insufficient_credits"));
     session.exec("COMMIT");
 }
 

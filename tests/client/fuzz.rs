@@ -3,11 +3,12 @@
 //! that a new one is covered the day it appears. `CREDIT_POOLS_FUZZ_CALLS` (8000) random calls.
 
 use rand::{Rng, rngs::StdRng, seq::IndexedRandom};
+use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
-use support::{Database, Fault, Session, broken_invariants, seeded, text};
+use support::{Database, Fault, Session, broken_invariants, digest, seeded, text};
 
 struct Function {
     name: String,
@@ -193,7 +194,19 @@ fn plausible(function: &Function, argument: &Argument) -> Option<Vec<String>> {
         "category" => &["'paid'", "'promotional'", "'recurring'"],
         "payment_state" => &["'paid'", "'pending'"],
         "on_insufficient" => &["'reject'", "'cap'"],
-        "update_behavior" => &["'delta'"],
+        "update_behavior" => &["'delta'", "'set'"],
+        "reservation_id" => &["'r1'", "'r1'", "'r2'", "NULL"],
+        "ttl" => &["'1 hour'", "'1 second'"],
+        "per" => &["'1 day'", "'1 hour'"],
+        "table" => &["'metered'"],
+        "customer_column" => &["'customer'"],
+        "resource_column" => &["'resource'", "NULL"],
+        "value_column" => &["'units'", "NULL"],
+        "key_column" => &["'key'", "NULL"],
+        "events" => &[
+            r#"'[{"customer_id": "c1", "resource_id": "ws-a", "feature_id": "feature-ai-tokens", "value": 1}]'"#,
+            r#"'[{"customer_id": "c1", "resource_id": "ws-a", "feature_id": "feature-search", "value": 2, "idempotency_key": "k1"}, {"customer_id": "c2", "feature_id": "nope", "value": 2}]'"#,
+        ],
         "settlement" => &["'on_payment'", "'immediate'"],
         "status" => &["'active'"],
         "time_zone" => &["'UTC'", "'America/Havana'"],
@@ -334,6 +347,8 @@ fn world() -> (Database, Session) {
         );
     }
     session.call("set_auto_recharge(customer_id => 'c1', credit_type_id => 'ai-tokens', threshold => 20, recharge_amount => 100)");
+    session.call("reserve_credits(customer_id => 'c1', resource_id => 'ws-a', feature_id => 'feature-search', value => 10, reservation_id => 'r1')");
+    session.exec("CREATE TABLE metered (customer text, resource text, units int, key text)");
     (database, session)
 }
 
@@ -413,6 +428,107 @@ fn random_calls_of_every_function() {
         }
     }
     report(&findings, &mut session);
+}
+
+/// A JSON value of any kind, mostly small.
+fn json(random: &mut StdRng, depth: usize) -> Value {
+    match random.random_range(0..if depth == 0 { 9 } else { 12 }) {
+        0 => Value::Null,
+        1 => Value::Bool(random.random_bool(0.5)),
+        2 => json!(random.random_range(-3..4)),
+        3 => json!(random.random::<f64>() * 1e6),
+        4 => json!(random.random::<i64>()),
+        5 => ["1e200", "1e-200", "-0", "0.0000000000000000001", "99999999999999999999999999999999999999999999", "1e130000"]
+            [random.random_range(0..6)]
+        .parse()
+        .map(Value::Number)
+        .unwrap_or(Value::Null),
+        6 => json!(["", "c1", "ws-a", "k1", "set", "cap", "NaN", "2026-01-01T00:00:00Z", "infinity"][random.random_range(0..9)]),
+        7 => json!("x".repeat(random.random_range(250..260))),
+        8 => json!(["\u{1}", "\u{7f}", "é\u{301}", "\u{10ffff}", "'; --", "\u{2028}"][random.random_range(0..6)]),
+        9 => Value::Array((0..random.random_range(0..4)).map(|_| json(random, depth - 1)).collect()),
+        10 => Value::Object((0..random.random_range(0..4)).map(|n| (format!("k{n}"), json(random, depth - 1))).collect()),
+        _ => (0..random.random_range(1..400)).fold(json!(1), |inner, _| json!([inner])),
+    }
+}
+
+/// An event, good or with something exchanged, added or left out.
+fn event(random: &mut StdRng) -> Value {
+    let mut one_of = |list: [&'static str; 3]| list[random.random_range(0..3)];
+    let mut event = json!({
+        "customer_id": one_of(["c1", "c1", "c2"]),
+        "resource_id": one_of(["ws-a", "ws-a", "ws-b"]),
+        "feature_id": one_of(["feature-ai-tokens", "feature-search", "feature-free"]),
+        "value": random.random_range(1..5),
+    });
+    let names = [
+        "customer_id", "resource_id", "feature_id", "value", "occurred_at", "dimensions", "idempotency_key",
+        "on_insufficient", "update_behavior", "metadata", "surplus", "",
+    ];
+    for _ in 0..random.random_range(0..3) {
+        let name = *names.choose(random).expect("names");
+        if random.random_bool(0.2) {
+            event.as_object_mut().expect("an object").remove(name);
+        } else {
+            event[name] = json(random, 3);
+        }
+    }
+    if random.random_bool(0.05) { json(random, 4) } else { event }
+}
+
+/// Batches of nonsense: an error of the contract or a row per event; on error nothing changes, and the server lives on.
+#[test]
+fn random_batches() {
+    let (seed, mut random) = seeded("random batches");
+    let (_database, mut session) = world();
+    let (mut failed, mut counted) = (0, 0);
+    for round in 0..500 {
+        let count = [0, 1, 1, 2, 3, 8, 30][random.random_range(0..7)];
+        let events = if random.random_bool(0.05) {
+            json(&mut random, 5)
+        } else {
+            Value::Array((0..count).map(|_| event(&mut random)).collect())
+        };
+        let atomic = random.random_bool(0.5);
+        let literal = format!("jsonb {}", text(&events.to_string()));
+        let before = digest(&mut session);
+        let sql = format!("SELECT * FROM credit_pools.report_usage_batch(events => {literal}, atomic => {atomic})");
+        let about = format!("round {round}, seed {seed}");
+        match session.try_rows(&sql) {
+            Ok(rows) => {
+                assert_eq!(rows.len(), events.as_array().map_or(0, Vec::len), "{about}: {sql}");
+                for row in rows {
+                    let known = |code: &str| code.starts_with("PC00") || code == "22023";
+                    match row.opt("error_code") {
+                        None => counted += 1,
+                        Some(code) => {
+                            failed += 1;
+                            assert!(!atomic && known(code), "{about}: {row:?} of {sql}");
+                            assert!(row.opt("usage_id").is_none() && row.opt("error_message").is_some(), "{about}: {row:?}");
+                        }
+                    }
+                }
+            }
+            Err(fault) => {
+                failed += 1;
+                let own = fault.is_contract_code() && fault.figures().is_ok() && fault.hint.is_some();
+                // What is no jsonb never reaches the function.
+                assert!(own || session.fault(&format!("SELECT {literal}")).code == fault.code, "{about}: {fault}");
+                assert_eq!(digest(&mut session), before, "{about}: {sql}");
+            }
+        }
+    }
+    assert!(failed > 100 && counted > 100, "{failed} failed, {counted} counted");
+    // As deep as Postgres lets it be.
+    for deep in [100, 1000, 3000] {
+        let nested = format!(
+            "('[' || repeat('{{\"metadata\":', {deep}) || '1' || repeat('}}', {deep}) || ']')::jsonb"
+        );
+        let rows = session.rows(&format!("SELECT * FROM credit_pools.report_usage_batch({nested}, atomic => false)"));
+        assert_eq!(rows[0].opt("error_code"), Some("22023"));
+    }
+    let broken = broken_invariants(&mut session, true);
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
 }
 
 /// Each try in a thread of its own: a server that spins must fail the test, not hang it.

@@ -201,6 +201,28 @@ proptest! {
         }
     }
 
+    /// The share is the largest whose product with the whole is not above the part's.
+    #[test]
+    fn shares_are_cut_toward_zero(a in raws(), part in raws(), whole in raws(), scale in 0..=18_u32) {
+        let share = Amount::from_raw(a).share_floor(Amount::from_raw(part), Amount::from_raw(whole), scale);
+        if whole == 0 {
+            prop_assert_eq!(share, None);
+            return Ok(());
+        }
+        let dividend = product(&magnitude(a), &magnitude(part));
+        let step = 10_i128.pow(18 - scale);
+        let fits = |steps: &str| compare(&product(&product(steps, &magnitude(step)), &magnitude(whole)), &dividend).is_le();
+        match share.map(Amount::raw) {
+            Some(raw) => {
+                prop_assert_eq!(raw % step, 0);
+                prop_assert!(raw == 0 || (raw < 0) == ((a < 0) ^ (part < 0) ^ (whole < 0)));
+                let steps = magnitude(raw / step);
+                prop_assert!(fits(&steps) && !fits(&plus_one(&steps)));
+            }
+            None => prop_assert!(fits(&plus_one(&magnitude(i128::MAX / step)))),
+        }
+    }
+
     #[test]
     fn limits_read_back_and_compare(a in prop::option::of(outside()), b in prop::option::of(outside())) {
         let limit = |raw: Option<i128>| raw.map_or(Limit::Unlimited, |raw| Limit::Finite(Amount::from_raw(raw)));

@@ -648,6 +648,37 @@ impl Model {
         }
     }
 
+    /// "Only by explicit call": what is there of the unlimited grants, in order of consumption. Returns the parts.
+    pub fn transfer(&mut self, amount: i128) -> Result<Vec<Amount>, Refusal> {
+        if self.frozen {
+            return Err(Refusal::Frozen);
+        }
+        let there = self.touchable(None);
+        if amount > there {
+            let (balance, required) = (self.credits(there), self.credits(amount));
+            let (shortfall, floor) = (self.credits(amount - there), Limit::Finite(Amount::ZERO));
+            return Err(Refusal::Insufficient { balance, required, shortfall, floor });
+        }
+        let (mut rest, mut moved) = (amount, vec![]);
+        for index in self.in_order() {
+            let lot = &mut self.lots[index];
+            let part = lot.free().min(rest);
+            if part == 0 || !lot.features.is_empty() {
+                continue;
+            }
+            rest -= part;
+            lot.voided += part;
+            if lot.is_used_up() {
+                // What was used of it can still be reversed.
+                lot.state = if lot.consumed == 0 { Status::Voided } else { Status::Depleted };
+            }
+            let id = lot.id;
+            self.record(EntryType::TransferOut, Some(id), self.now);
+            moved.push(self.credits(part));
+        }
+        Ok(moved)
+    }
+
     /// "Each change is a ledger row of amount 0."
     pub fn update(&mut self, id: i64, priority: Option<i16>, ends: Option<i64>) -> Result<(), Refusal> {
         let index = self.index(id)?;

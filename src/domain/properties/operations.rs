@@ -48,6 +48,10 @@ pub enum Op {
         ends_in: Option<i64>,
     },
     Ceiling(Option<i128>),
+    /// To another pool.
+    Transfer {
+        amount: i128,
+    },
     Reserve {
         cost: i128,
         feature: Option<&'static str>,
@@ -83,6 +87,7 @@ pub enum Outcome {
     Drawn(Drawn),
     Voided(Amount),
     Confirmed(bool),
+    Moved(Vec<Amount>),
     Released(Amount),
     Extended(bool),
 }
@@ -141,6 +146,7 @@ pub fn step([gap, kind, dice @ ..]: [u8; 9]) -> Step {
         28 | 29 => Op::Release { pick: hold },
         30 => Op::Extend { pick: hold, lasts },
         31..34 => Op::Reverse { pick, credits: (third % 2 == 0).then_some(i128::from(1 + first % 19)) },
+        34 if fourth % 2 == 0 => Op::Transfer { amount: i128::from(1 + first % 25) },
         34 => Op::Ceiling((second % 3 == 0).then_some(i128::from(first % 25))),
         _ => Op::Freeze(first % 3 == 1),
     };
@@ -354,6 +360,10 @@ impl Caller<'_> {
                 wallet.ceiling = left.map(|left| self.credits(left));
                 Ok(Outcome::Done)
             }
+            Op::Transfer { amount } => {
+                let moved = wallet.transfer(self.credits(*amount), &mut || -1, now)?;
+                Ok(Outcome::Moved(moved.iter().map(|grant| grant.amount).collect()))
+            }
             Op::Reserve { cost, feature, lasts } => {
                 let (id, ends) = (hold_id(self.past.holds.len()), tick(self.now + lasts));
                 wallet.reserve(&id, self.credits(*cost), *feature, ends, now).map(|()| Outcome::Done)
@@ -402,6 +412,7 @@ impl Caller<'_> {
                 model.ceiling = *left;
                 Ok(Outcome::Done)
             }
+            Op::Transfer { amount } => model.transfer(*amount).map(Outcome::Moved),
             Op::Reserve { cost, feature, lasts } => {
                 model.reserve(*cost, *feature, self.now + lasts).map(|()| Outcome::Done)
             }

@@ -139,8 +139,8 @@ fn aimed(op: &Op, id: i64) -> Op {
         Op::Void { amount, .. } => Op::Void { pick: place, amount },
         Op::Confirm { .. } => Op::Confirm { pick: place },
         Op::Update { priority, ends_in, .. } => Op::Update { pick: place, priority, ends_in },
-        // Of grants that are over and no more at hand.
-        Op::Reverse { .. } => Op::Confirm { pick: usize::MAX },
+        // Of grants that are over and no more at hand; and what a call moves is not what the plan knows of.
+        Op::Reverse { .. } | Op::Transfer { .. } => Op::Confirm { pick: usize::MAX },
         other => other,
     }
 }

@@ -38,8 +38,22 @@ pub enum Step {
         feature: usize,
         value: i128,
         cap: bool,
+        /// The value is the period's new total.
+        total: bool,
         ago: Option<Minute>,
         key: bool,
+    },
+    /// Usages in one call; some of them once more.
+    Batch {
+        events: Vec<Step>,
+        again: Vec<usize>,
+        atomic: bool,
+    },
+    /// None: on the customer. An amount of None: no limit any more.
+    Limit {
+        pool: Option<usize>,
+        per: Minute,
+        amount: Option<Amount>,
     },
     Consume {
         pool: usize,
@@ -158,8 +172,14 @@ pub enum Call {
         feature: usize,
         value: i128,
         cap: bool,
+        total: bool,
         at: Option<Minute>,
         key: Option<String>,
+    },
+    Limit {
+        pool: Option<usize>,
+        per: Minute,
+        amount: Option<Amount>,
     },
     Consume {
         pool: usize,
@@ -300,10 +320,11 @@ impl Call {
                 let amount = amount.map_or(String::new(), |amount| format!(", amount => {}", decimal(amount, 2)));
                 format!("void_grant(customer_id => 'c-{run}', grant_id => {grant}{amount}{key})")
             }
-            Call::Usage { pool, feature, value, cap, at, .. } => {
+            Call::Usage { pool, feature, value, cap, total, at, .. } => {
+                let total = if *total { ", update_behavior => 'set'" } else { "" };
                 let at = at.map_or(String::new(), |at| format!(", occurred_at => {}", instant(at)));
                 format!(
-                    "report_usage({}, feature_id => 'f{feature}-{run}', value => {}{at}{}{key})",
+                    "report_usage({}, feature_id => 'f{feature}-{run}', value => {}{at}{}{total}{key})",
                     scope(*pool),
                     decimal(*value, 2),
                     capped(*cap)
@@ -343,6 +364,17 @@ impl Call {
                 let last = if *last { "" } else { ", final => false" };
                 format!("settle_reservation({customer}, reservation_id => '{hold}'{charge}{last}{key})")
             }
+            Call::Limit { pool, per, amount } => {
+                let scope = match pool {
+                    Some(pool) => scope(*pool),
+                    None => format!("{customer}, all_resources => true"),
+                };
+                let amount = amount.map_or("'Infinity'".to_owned(), |amount| decimal(amount, 2));
+                format!(
+                    "set_limit({scope}, {credit_type}, amount => {amount}, per => '{}')",
+                    if *per == 60 { "1 hour" } else { "1 day" }
+                )
+            }
             Call::Release { hold } => format!("release_reservation({customer}, reservation_id => '{hold}')"),
             Call::Extend { hold, ttl } => {
                 format!("extend_reservation({customer}, reservation_id => '{hold}', ttl => {})", minutes(*ttl))
@@ -374,6 +406,42 @@ impl Call {
     }
 }
 
+/// The usages of a batch as its JSON.
+pub fn batch(events: &[Call], atomic: bool, run: &str) -> String {
+    let mut list = Vec::new();
+    for call in events {
+        let Call::Usage { pool, feature, value, cap, total, at, key } = call else { continue };
+        let mut event = serde_json::Map::new();
+        event.insert("customer_id".into(), format!("c-{run}").into());
+        event.insert("resource_id".into(), POOLS[*pool].into());
+        event.insert("feature_id".into(), format!("f{feature}-{run}").into());
+        // Not as a float: exactly these digits.
+        let number: serde_json::Number = decimal(*value, 2).parse().expect("a decimal is a JSON number");
+        event.insert("value".into(), number.into());
+        if *cap {
+            event.insert("on_insufficient".into(), "cap".into());
+        }
+        if *total {
+            event.insert("update_behavior".into(), "set".into());
+        }
+        if let Some(at) = at {
+            let (day, hour, minute) = (at.div_euclid(1440), at.rem_euclid(1440) / 60, at.rem_euclid(60));
+            let (month, day) = match day {
+                ..0 => ("2025-12", 32 + day),
+                0..31 => ("2026-01", 1 + day),
+                _ => ("2026-02", day - 30),
+            };
+            event.insert("occurred_at".into(), format!("{month}-{day:02}T{hour:02}:{minute:02}:00Z").into());
+        }
+        if let Some(key) = key {
+            event.insert("idempotency_key".into(), key.as_str().into());
+        }
+        list.push(serde_json::Value::Object(event));
+    }
+    let events = support::text(&serde_json::Value::Array(list).to_string());
+    format!("SELECT * FROM credit_pools.report_usage_batch(events => {events}, atomic => {atomic})")
+}
+
 /// Minute 0 is the beginning of 2026.
 pub const EPOCH: i64 = 1_767_225_600;
 
@@ -384,7 +452,7 @@ pub fn instant(minute: Minute) -> String {
 pub fn draw(random: &mut StdRng) -> Step {
     let pool = random.random_range(0..POOLS.len());
     let key = random.random_bool(0.25);
-    match random.random_range(0..130) {
+    match random.random_range(0..140) {
         0..=15 => Step::Wait(match random.random_range(0..4) {
             0 => 1,
             1 | 2 => random.random_range(1..60),
@@ -411,14 +479,7 @@ pub fn draw(random: &mut StdRng) -> Step {
         42..=47 => {
             Step::Void { nth: random.random_range(0..8), amount: random.random_bool(0.6).then(|| amount(random)), key }
         }
-        48..=65 => Step::Usage {
-            pool,
-            feature: feature(random),
-            value: amount(random),
-            cap: random.random_bool(0.35),
-            ago: random.random_bool(0.2).then(|| random.random_range(-5..500)),
-            key,
-        },
+        48..=65 => usage(random),
         66..=76 => Step::Consume { pool, amount: amount(random), cap: random.random_bool(0.35), key },
         77..=80 => Step::Overdraft {
             pool,
@@ -465,12 +526,37 @@ pub fn draw(random: &mut StdRng) -> Step {
             key,
         },
         122..=125 => Step::Transfer { from: pool, amount: amount(random), key },
+        130..=135 => {
+            let count = random.random_range(1..8);
+            Step::Batch {
+                events: (0..count).map(|_| usage(random)).collect(),
+                again: (0..random.random_range(0..3)).map(|_| random.random_range(0..count)).collect(),
+                atomic: random.random_bool(0.4),
+            }
+        }
+        136..=139 => Step::Limit {
+            pool: random.random_bool(0.6).then_some(pool),
+            per: [60, 1440][random.random_range(0..2)],
+            amount: random.random_bool(0.7).then(|| random.random_range(100..40_000)),
+        },
         _ => Step::Update {
             nth: random.random_range(0..8),
             priority: random.random_bool(0.6).then(|| random.random_range(0..=100)),
             lasts: random.random_bool(0.6).then(|| random.random_bool(0.8).then(|| 10 * random.random_range(-2..60))),
             key,
         },
+    }
+}
+
+fn usage(random: &mut StdRng) -> Step {
+    Step::Usage {
+        pool: random.random_range(0..POOLS.len()),
+        feature: feature(random),
+        value: amount(random),
+        cap: random.random_bool(0.35),
+        total: random.random_bool(if std::env::var_os("TEMP_SET").is_some() { 0.15 } else { 0.0 }),
+        ago: random.random_bool(0.2).then(|| random.random_range(-5..500)),
+        key: random.random_bool(0.25),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Holds in the naive model (contract sections 5 and 10): a list of parts, each of a grant or of the overdraft.
 
-use crate::naive::{Amount, Minute, Pool, Refused};
+use crate::naive::{Amount, Minute, Pool, Refused, Spending};
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum State {
@@ -30,6 +30,7 @@ pub struct Hold {
     pub rate: i128,
     pub amount: Amount,
     pub charged: Amount,
+    pub made: Minute,
     pub ends: Minute,
     /// What is held: of which grant (by place), or of the overdraft; in order of consumption.
     pub parts: Vec<(Option<usize>, Amount)>,
@@ -55,6 +56,35 @@ pub struct Usage {
     pub reversed: Amount,
     pub draws: Vec<(Option<usize>, Amount)>,
     pub occurred: Minute,
+    /// Since when how much of it counts for limits, as far as it was not reversed; in the order of the draws.
+    pub counted: Vec<(Minute, Amount)>,
+    /// Of its value: what a lower total has not taken back.
+    pub value_left: i128,
+    /// A lower total took some of it back.
+    pub lowered: bool,
+}
+
+impl Usage {
+    pub fn new(
+        id: i64,
+        feature: Option<usize>,
+        value: Option<i128>,
+        credits: Amount,
+        (at, now): (Minute, Minute),
+    ) -> Self {
+        Usage {
+            id,
+            feature,
+            value,
+            credits,
+            reversed: 0,
+            draws: Vec::new(),
+            occurred: at,
+            counted: vec![(now, credits)],
+            value_left: value.unwrap_or(0),
+            lowered: false,
+        }
+    }
 }
 
 impl Pool {
@@ -86,7 +116,18 @@ impl Pool {
         for (place, part) in &parts {
             self.book("reserve", -part, *place, Some(now));
         }
-        self.holds.push(Hold { id, state: State::Active, feature, rate, amount: cost, charged: 0, ends, parts });
+        self.holds.push(Hold {
+            id,
+            state: State::Active,
+            feature,
+            rate,
+            amount: cost,
+            charged: 0,
+            made: now,
+            ends,
+            parts,
+        });
+        self.spending.push(Spending { at: now, since: now, amount: cost });
         Ok(())
     }
 
@@ -95,6 +136,7 @@ impl Pool {
         for number in 0..self.holds.len() {
             if self.holds[number].is_open() && self.holds[number].ends <= instant {
                 self.holds[number].state = State::Expired;
+                self.give_back_spending(self.holds[number].made, self.holds[number].ends, self.holds[number].held());
                 let parts = std::mem::take(&mut self.holds[number].parts);
                 self.give_back("reservation_expire", &parts, instant);
             }
@@ -103,6 +145,7 @@ impl Pool {
 
     pub fn release(&mut self, number: usize, now: Minute) {
         self.holds[number].state = State::Released;
+        self.give_back_spending(self.holds[number].made, now, self.holds[number].held());
         let parts = std::mem::take(&mut self.holds[number].parts);
         self.in_any_order(|pool| pool.give_back("release", &parts, now));
         self.settle(Some(now));
@@ -122,16 +165,19 @@ impl Pool {
         }
     }
 
-    /// Charges an amount: up to what is held to the grants that back it, what exceeds it as a usage would be.
+    /// Charges a part of what is held, or all of it, to the grants that back it. Always fits.
     pub fn settle_hold(
         &mut self,
         number: usize,
-        amount: Amount,
+        within: Amount,
         last: bool,
         now: Minute,
-    ) -> Result<Vec<(Option<usize>, Amount)>, Refused> {
+    ) -> Vec<(Option<usize>, Amount)> {
         let feature = self.holds[number].feature;
-        let within = amount.min(self.holds[number].held());
+        // What is charged within the hold counts where the hold was made.
+        if last {
+            self.give_back_spending(self.holds[number].made, now, self.holds[number].held() - within);
+        }
         let (mut charge, mut back, mut kept) = (Vec::new(), Vec::new(), Vec::new());
         let mut open = within;
         for (place, part) in std::mem::take(&mut self.holds[number].parts) {
@@ -180,14 +226,9 @@ impl Pool {
             }
         });
         self.settle(Some(now));
-        if amount > within {
-            draws.extend(self.consume(feature, amount - within, false, now)?.draws);
-        }
-        let hold = &mut self.holds[number];
-        hold.charged += amount;
         if last {
-            hold.state = State::Settled;
+            self.holds[number].state = State::Settled;
         }
-        Ok(draws)
+        draws
     }
 }

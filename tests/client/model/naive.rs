@@ -60,9 +60,6 @@ impl Grant {
 
     /// The words that the view may show: one, but where the contract does not say which of two comes first.
     pub fn status(&self, now: Minute) -> Vec<&'static str> {
-        if (self.void || self.ended) && std::env::var_os("TEMP_KNOWN").is_some() && self.remaining() == 0 {
-            return vec!["voided", "depleted", "expired"];
-        }
         if self.void {
             return if self.ended || self.late { vec!["voided", "expired"] } else { vec!["voided"] };
         }
@@ -107,6 +104,14 @@ pub struct Entry {
     pub group: usize,
 }
 
+/// Charged or held at an instant; or given back (a negative amount) of what was charged or held earlier.
+#[derive(Clone, Debug)]
+pub struct Spending {
+    pub at: Minute,
+    pub since: Minute,
+    pub amount: Amount,
+}
+
 #[derive(Clone, Debug, Default)]
 pub struct Pool {
     /// None: without end.
@@ -118,6 +123,8 @@ pub struct Pool {
     /// The debt that grants have paid, in that order, as far as it was not undone.
     pub settlements: Vec<(usize, Amount)>,
     pub usages: Vec<Usage>,
+    /// What limits count.
+    pub spending: Vec<Spending>,
     pub ledger: Vec<Entry>,
     /// Rows are booked in any order for now.
     pub any_order: bool,
@@ -132,6 +139,7 @@ pub struct Taken {
 }
 
 /// PC001's figures.
+#[derive(Debug)]
 pub struct Refused {
     pub balance: Amount,
     pub floor: Amount,
@@ -252,12 +260,6 @@ impl Pool {
             if part > 0 {
                 grant.consumed += part;
                 self.debt -= part;
-                if std::env::var_os("TEMP_KNOWN").is_some()
-                    && let Some(at) = self.settlements.iter().position(|(p, _)| *p == place)
-                {
-                    let old = self.settlements.remove(at);
-                    self.settlements.push(old);
-                }
                 match self.settlements.last_mut() {
                     Some((last, sum)) if *last == place => *sum += part,
                     _ => self.settlements.push((place, part)),
@@ -343,14 +345,41 @@ impl Pool {
         Refused { balance, floor, shortfall: cost - room.unwrap_or(0) }
     }
 
-    pub fn consume(&mut self, feature: Option<usize>, cost: Amount, cap: bool, at: Minute) -> Result<Taken, Refused> {
-        let taken = match self.room(feature).1 {
-            Some(room) if room < cost && !cap => return Err(self.refuse(feature, cost)),
-            Some(room) if room < cost => room,
-            _ => cost,
-        };
+    /// `left`: what limits leave; with `cap` the usage is cut down to that, too.
+    pub fn consume(
+        &mut self,
+        feature: Option<usize>,
+        cost: Amount,
+        cap: bool,
+        left: Option<Amount>,
+        (at, now): (Minute, Minute),
+    ) -> Result<Taken, Refused> {
+        let mut taken = cost;
+        if let Some(room) = self.room(feature).1
+            && room < cost
+        {
+            if !cap {
+                return Err(self.refuse(feature, cost));
+            }
+            taken = room;
+        }
+        if cap && let Some(left) = left {
+            taken = taken.min(left.max(0));
+        }
         let draws = self.draw(feature, taken, at);
+        self.spending.push(Spending { at: now, since: now, amount: taken });
         Ok(Taken { consumed: taken, shortfall: cost - taken, draws })
+    }
+
+    /// Of what was charged or held at `since`: it counts no more where that is in the same window.
+    pub fn give_back_spending(&mut self, since: Minute, at: Minute, amount: Amount) {
+        self.spending.push(Spending { at, since, amount: -amount });
+    }
+
+    pub fn spent(&self, from: Minute, to: Minute) -> Amount {
+        let window = from..to;
+        let counts = |spending: &&Spending| window.contains(&spending.at) && window.contains(&spending.since);
+        self.spending.iter().filter(counts).map(|spending| spending.amount).sum()
     }
 
     /// From the grants in order, beyond them as debt.

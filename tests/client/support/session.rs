@@ -119,6 +119,12 @@ impl Row {
         self.pairs.iter().any(|(name, _)| name == column)
     }
 
+    /// These columns alone, in this order.
+    pub fn only(&self, columns: &[&str]) -> Row {
+        let pairs = columns.iter().map(|column| ((*column).to_owned(), self.opt(column).map(str::to_owned))).collect();
+        Row { pairs }
+    }
+
     /// The row without one column: a duplicate's result is the first result but for `is_duplicate`.
     pub fn without(&self, column: &str) -> Row {
         let pairs = self.pairs.iter().filter(|(name, _)| name != column).cloned().collect();

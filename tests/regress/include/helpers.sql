@@ -294,22 +294,9 @@ LANGUAGE sql STABLE AS $f$
     UNION ALL SELECT 'pool balance is not what its grants hold less its debt', customer_id, resource_id, credit_type_id, NULL FROM credit_pools.pools p
                WHERE balance <> (SELECT coalesce(sum(available), 0) + coalesce(sum(held), 0) FROM credit_pools.grants g WHERE g.customer_id = p.customer_id AND g.pool_id = p.pool_id) - held - debt
     UNION ALL SELECT * FROM public.hold_problems()
-    UNION ALL SELECT 'usage: reversed is not what its reverse rows returned', customer_id, resource_id, credit_type_id, usage_id FROM credit_pools.usage_events u
-               WHERE reversed NOT BETWEEN 0 AND credits OR reversed <> (SELECT coalesce(sum(x.amount), 0) FROM credit_pools.ledger x
-                                  WHERE x.customer_id = u.customer_id AND x.usage_id = u.usage_id AND x.entry_type::text = 'reverse')
-    UNION ALL SELECT 'pool balance is not granted - consumed - expired - voided - held - debt', customer_id, resource_id, credit_type_id, NULL FROM credit_pools.pools
-               WHERE balance <> granted - consumed - expired - voided - held - debt
-    UNION ALL SELECT 'pool: restricted is not what its feature-limited grants offer', customer_id, resource_id, credit_type_id, NULL FROM credit_pools.pools p
-               WHERE restricted <> (SELECT coalesce(sum(available), 0) FROM credit_pools.grants g WHERE g.customer_id = p.customer_id AND g.pool_id = p.pool_id AND g.feature_ids IS NOT NULL)
-    UNION ALL SELECT 'rollover or settlement rows do not cancel out', customer_id, resource_id, credit_type_id, NULL
-                FROM (SELECT customer_id, resource_id, credit_type_id, sum(amount) FILTER (WHERE entry_type::text ~ '^rollover') AS rolled,
-                             sum(amount) FILTER (WHERE entry_type::text = 'debt_settle') AS settled FROM credit_pools.ledger GROUP BY 1, 2, 3) x WHERE rolled <> 0 OR settled <> 0
-    UNION ALL SELECT 'a transfer is not conserving', customer_id, NULL, credit_type_id, NULL
-                FROM (SELECT customer_id, credit_type_id, sum(amount) AS moved FROM credit_pools.ledger WHERE entry_type::text ~ '^transfer' GROUP BY 1, 2) x WHERE moved <> 0
-    UNION ALL SELECT 'grant: remaining is not amount - consumed - expired - voided', customer_id, resource_id, credit_type_id, grant_id FROM credit_pools.grants
-               WHERE remaining <> amount - consumed - expired - voided OR remaining < 0 OR available NOT IN (0, remaining - held)
-    UNION ALL SELECT 'usage: credits are not what the ledger took', customer_id, resource_id, credit_type_id, usage_id FROM credit_pools.usage_events u
-               WHERE credits <> (SELECT coalesce(-sum(x.amount), 0) FROM credit_pools.ledger x
-                                  WHERE x.customer_id = u.customer_id AND x.usage_id = u.usage_id AND x.entry_type::text IN ('consume', 'debt'))
+    UNION ALL SELECT 'usage: credits or reversed are not what the ledger took and returned', u.customer_id, u.resource_id, u.credit_type_id, u.usage_id FROM credit_pools.usage_events u
+                LEFT JOIN (SELECT customer_id, usage_id, -sum(amount) FILTER (WHERE entry_type::text IN ('consume', 'debt')) AS took, sum(amount) FILTER (WHERE entry_type::text = 'reverse') AS returned
+                             FROM credit_pools.ledger WHERE usage_id IS NOT NULL GROUP BY 1, 2) x ON x.customer_id = u.customer_id AND x.usage_id = u.usage_id
+               WHERE u.credits <> coalesce(x.took, 0) OR u.reversed <> coalesce(x.returned, 0) OR u.reversed NOT BETWEEN 0 AND u.credits
 $f$;
 \set ECHO all

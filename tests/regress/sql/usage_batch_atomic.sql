@@ -47,7 +47,7 @@ SELECT event_index, credits_consumed, balance, is_duplicate, error_code, fixed_f
     ev('ws', 81), ev('ws', -1), '7'::jsonb, ev('ws', 1, '{"more": 1}'), ev('ws', 1, '{"feature_id": "free"}'), ev('ws', 79), ev('ws', 2), ev('ws', 2, '{"on_insufficient": "cap"}')));
 SELECT resource, balance, consumed FROM pools_of('acme');
 SELECT value, credits FROM usage_of('acme');
-SELECT resource, status, amount FROM recharges_of('acme');
+SELECT resource, status, reason, amount FROM recharges_of('acme');
 -- Only bad ones: nothing changes at all.
 SELECT world() AS before \gset
 SELECT count(*), count(error_code) AS refused FROM credit_pools.report_usage_batch(atomic => false, events => jsonb_build_array(ev('ws', 1), ev('nowhere'), '[]'::jsonb, '{}'::jsonb));

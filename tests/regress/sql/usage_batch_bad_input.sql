@@ -13,7 +13,7 @@ SELECT FROM credit_pools.grant_credits(customer_id => 'acme', resource_id => 'ws
 CREATE FUNCTION good() RETURNS jsonb LANGUAGE sql AS $f$ SELECT '{"customer_id": "acme", "resource_id": "ws", "feature_id": "run", "value": 1}'::jsonb $f$;
 SELECT n, atomic, r.* FROM (VALUES (1, $$NULL$$), (2, $$'{}'$$), (3, $$good()$$), (4, $$'"events"'$$), (5, $$'7'$$), (6, $$'null'$$), (7, $$'true'$$), (8, $$'[]'$$),
     (9, $$(SELECT jsonb_agg(good()) FROM generate_series(1, 100001))$$), (10, $$(SELECT jsonb_agg(1) FROM generate_series(1, 1000000))$$)
-  ) v (n, events), (VALUES (true), (false)) a (atomic), LATERAL refused(format('SELECT * FROM credit_pools.report_usage_batch(events => %s, atomic => %s)', events, atomic)) r ORDER BY n, atomic DESC;
+  ) v (n, events), (VALUES (true), (false)) a (atomic), LATERAL refused(format('SELECT * FROM credit_pools.report_usage_batch(events => %s, atomic => %L)', events, atomic)) r ORDER BY n, atomic DESC;
 -- One bad event after a good one. DETAIL has its index and the argument; as part of a batch that is not atomic it fails by itself.
 CREATE TABLE bad (n int GENERATED ALWAYS AS IDENTITY, argument text, event text);
 INSERT INTO bad (argument, event) VALUES
@@ -30,7 +30,7 @@ INSERT INTO bad (argument, event) SELECT k, (good() || jsonb_build_object(k, v::
     (37, 'amount', '1'), (38, 'Value', '1'), (39, 'credit_type_id', '"credits"'), (40, '', '1'), (41, 'events', '[]')) v (o, k, v) ORDER BY o;
 INSERT INTO bad (argument, event) VALUES ('customer_id', (good() || jsonb_build_object('customer_id', repeat('x', 256)))::text), ('idempotency_key', (good() || jsonb_build_object('idempotency_key', repeat('x', 256)))::text);
 SELECT sqlstate, figures ->> 'index' AS index, world, count(*), string_agg(CASE WHEN figures ->> 'argument' IS DISTINCT FROM argument THEN format('%s: %s not %s', n, figures ->> 'argument', argument) END, '; ' ORDER BY n) AS otherwise_named
-  FROM bad, LATERAL refused(format('SELECT * FROM credit_pools.report_usage_batch(%L)', '[' || good() || ',' || event || ']')) GROUP BY 1, 2, 3 ORDER BY 1, 2, 3;
+  FROM bad, LATERAL refused(format('SELECT * FROM credit_pools.report_usage_batch(%L)', '[' || good()::text || ',' || event || ']')) GROUP BY 1, 2, 3 ORDER BY 1, 2, 3;
 SELECT error_code, count(*), count(*) FILTER (WHERE error_detail ->> 'argument' IS DISTINCT FROM argument) AS otherwise_named, count(usage_id) AS charged, bool_and(error_message <> '') AS said
   FROM credit_pools.report_usage_batch(events => (SELECT jsonb_agg(event::jsonb ORDER BY n) || good() FROM bad), atomic => false) r LEFT JOIN bad ON bad.n = r.event_index + 1 GROUP BY 1 ORDER BY 1;
 SELECT resource, balance FROM pools_of('acme');
@@ -44,6 +44,8 @@ SELECT credits_consumed FROM credit_pools.report_usage(customer_id => 'acme', re
 SELECT credits_consumed FROM credit_pools.report_usage_batch(jsonb_build_array(good() || jsonb_build_object('dimensions', deep(), 'metadata', deep(), 'idempotency_key', 'batch')));
 SELECT idempotency_key, dimensions = deep() AS same_dimensions, metadata = deep() AS same_metadata FROM credit_pools.ledger WHERE idempotency_key IS NOT NULL ORDER BY seq;
 SELECT is_duplicate FROM credit_pools.report_usage(customer_id => 'acme', resource_id => 'ws', feature_id => 'run', value => 1, dimensions => deep(), metadata => deep(), idempotency_key => 'batch');
--- 100,000 events are allowed.
+-- 100,000 events are allowed (and undone here).
+BEGIN;
 SELECT count(*), sum(credits_consumed), min(balance) AS balance FROM credit_pools.report_usage_batch((SELECT jsonb_agg(good() || '{"on_insufficient": "cap"}') FROM generate_series(1, 100000)));
+ROLLBACK;
 SELECT * FROM ledger_problems();
