@@ -5,6 +5,7 @@
 
 use std::ffi::CString;
 
+use credit_pools_domain::Amount;
 use pgrx::pg_sys;
 use serde_json::{Map, Value, json};
 
@@ -21,7 +22,6 @@ pub enum Kind {
     LimitExceeded,
     InvalidParameter,
     InsufficientPrivilege,
-    NotSupported,
     SerializationFailure,
 }
 
@@ -37,7 +37,6 @@ impl Kind {
             Kind::LimitExceeded => b"PC007",
             Kind::InvalidParameter => b"22023",
             Kind::InsufficientPrivilege => b"42501",
-            Kind::NotSupported => b"0A000",
             Kind::SerializationFailure => b"40001",
         }
     }
@@ -64,6 +63,15 @@ impl Error {
 
     pub fn is(&self, kind: Kind) -> bool {
         self.kind == kind
+    }
+
+    /// A figure of DETAIL.
+    pub fn number(&self, key: &str) -> Option<Amount> {
+        match self.detail.get(key)? {
+            Value::Number(number) => Amount::parse(&number.to_string()).ok(),
+            Value::String(text) => Amount::parse(text).ok(),
+            _ => None,
+        }
     }
 
     pub fn detail(&self) -> &Map<String, Value> {

@@ -6,6 +6,7 @@
 mod args;
 mod batch;
 mod catalogue;
+mod checks;
 mod grants;
 mod limits;
 mod maintenance;

@@ -36,7 +36,7 @@ fn row(outcome: Outcome) -> UsageRow {
     ))
 }
 
-fn key<'a>(value: Option<&'a str>, payload: impl FnOnce() -> Payload) -> Result<Option<Key<'a>>> {
+pub fn key<'a>(value: Option<&'a str>, payload: impl FnOnce() -> Payload) -> Result<Option<Key<'a>>> {
     Ok(args::key(value)?.map(|key| Key { key, payload: payload() }))
 }
 

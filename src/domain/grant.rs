@@ -210,6 +210,23 @@ impl Grant {
         }
     }
 
+    /// Why it is drawn from before `other`: the first part of the order of consumption in which they differ.
+    pub fn why_before(&self, other: &Grant) -> &'static str {
+        if self.priority != other.priority {
+            "its priority is lower"
+        } else if self.is_restricted() != other.is_restricted() {
+            "it is limited to features"
+        } else if self.expires_at != other.expires_at {
+            "it expires earlier"
+        } else if (self.category == Category::Promotional) != (other.category == Category::Promotional) {
+            "it is promotional"
+        } else if self.effective_at != other.effective_at {
+            "it began earlier"
+        } else {
+            "it was made earlier"
+        }
+    }
+
     /// Order of consumption (contract, section 4): priority, feature-limited before unlimited, expiry with
     /// none last, promotional first, then start, creation and insertion. The index
     /// `pool_grant_burn_order` has the same columns.

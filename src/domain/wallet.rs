@@ -261,19 +261,21 @@ impl Wallet {
     }
 
     /// How much of `cost` a usage or a hold of `feature` may take: down to the floor, and within the spending limits.
-    pub(crate) fn fit(
-        &mut self,
+    pub fn afford(
+        &self,
         cost: Amount,
         feature: Option<&str>,
         on_insufficient: OnInsufficient,
     ) -> Result<Drawn, Refusal> {
+        if self.frozen {
+            return Err(Refusal::Frozen);
+        }
         let capped = on_insufficient == OnInsufficient::Cap;
         let ceiling = self.ceiling.map_or(cost, |left| left.max(Amount::ZERO).min(cost));
         if ceiling < cost && !capped {
             return Err(Refusal::OverLimit { required: cost });
         }
-        let usable = self.usable(feature)?;
-        let balance = self.free_of(usable)?;
+        let balance = self.balance_for(feature)?;
         let room = match self.overdraft {
             Limit::Unlimited => cost,
             Limit::Finite(overdraft) => {
@@ -294,8 +296,20 @@ impl Wallet {
         if sums.iter().any(|sum| sum.checked_add(credits).is_none()) {
             return Err(Refusal::Overflow);
         }
-        self.check_prefix(credits.min(usable), feature)?;
         Ok(Drawn { credits, shortfall })
+    }
+
+    /// The same, with the grants at hand that it would be taken from.
+    pub(crate) fn fit(
+        &mut self,
+        cost: Amount,
+        feature: Option<&str>,
+        on_insufficient: OnInsufficient,
+    ) -> Result<Drawn, Refusal> {
+        let fit = self.afford(cost, feature, on_insufficient)?;
+        let usable = self.usable(feature)?;
+        self.check_prefix(fit.credits.min(usable), feature)?;
+        Ok(fit)
     }
 
     /// Takes what fits, in order of consumption, and the rest as debt.

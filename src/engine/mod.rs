@@ -6,6 +6,8 @@
 pub mod administration;
 pub mod batching;
 pub mod catalogue;
+pub mod checking;
+pub mod explaining;
 pub mod granting;
 pub mod holding;
 pub mod lifecycle;

@@ -214,12 +214,7 @@ impl LockedPool {
             self.load_open();
             answer = question(&mut self.row.wallet);
         }
-        answer.map_err(|refusal| match (refusal, &self.limits) {
-            (Refusal::OverLimit { required }, Some(limits)) => {
-                limits.refusal(&self.row.resource_id, &self.row.credit_type_id, required)
-            }
-            (refusal, _) => explain(refusal, &self.row),
-        })
+        answer.map_err(|refusal| explain(refusal, self.limits.as_ref(), &self.row))
     }
 
     /// Puts a new grant into the pool and writes its row.
@@ -407,7 +402,7 @@ fn is_plain_draw(entry: &Entry, grant: &Grant) -> bool {
 }
 
 /// A refusal of the rules as the contract's error.
-fn explain(refusal: Refusal, pool: &PoolRow) -> Error {
+pub fn explain(refusal: Refusal, limits: Option<&Limits>, pool: &PoolRow) -> Error {
     match refusal {
         Refusal::Frozen => Error::state(format!("the pool of {} is frozen", describe(pool)))
             .with("pool_id", pool.pool_id)
@@ -426,7 +421,8 @@ fn explain(refusal: Refusal, pool: &PoolRow) -> Error {
         Refusal::UnknownGrant => Error::unknown("grant", ""),
         Refusal::HoldClosed => Error::state("the reservation is closed"),
         Refusal::OverLimit { required } => {
-            Error::new(Kind::LimitExceeded, "a spending limit is reached").with_number("required", required)
+            let limits = limits.cloned().unwrap_or_default();
+            limits.refusal(&pool.resource_id, &pool.credit_type_id, required)
         }
         Refusal::NeedsAllGrants | Refusal::Overflow => Error::argument(
             "amount",

@@ -6,6 +6,7 @@ use super::opening::check_scope;
 use super::pool::{held_grants, unknown_pool};
 use crate::clock;
 use crate::error::{Error, Result};
+use crate::store::pools::PoolRow;
 use crate::store::{grants, ledger, pools, reservations, schedules};
 
 /// Every renewal until then is gone through.
@@ -44,6 +45,15 @@ fn advanced(customer_id: &str, pool_id: i64, load: fn(&str, i64) -> Vec<Grant>) 
     Some(if wallet.advance(now, &mut unbooked_id()).is_ok() { wallet } else { booked })
 }
 
+/// A pool as a usage at `now` would find it; its grants only where the answer depends on them.
+pub fn usable_now(row: &PoolRow, now: Instant) -> Wallet {
+    let wallet = row.wallet.clone();
+    if wallet.next_transition > now && wallet.figures.restricted.is_zero() {
+        return wallet;
+    }
+    advanced(&row.customer_id, row.pool_id, grants::read_open).unwrap_or(wallet)
+}
+
 /// Holds, with the grants that they have parts of, whatever has become of these.
 fn load_holds(wallet: &mut Wallet, customer_id: &str, holds: Vec<Hold>) {
     for grant_id in held_grants(&holds) {
@@ -52,6 +62,24 @@ fn load_holds(wallet: &mut Wallet, customer_id: &str, holds: Vec<Hold>) {
         }
     }
     wallet.holds = holds;
+}
+
+/// The grants that a usage of `feature_id` could draw from just before ledger row `seq`, in order of consumption.
+pub fn in_order_before(row: &PoolRow, seq: i64, recorded_at: Instant, feature_id: Option<&str>) -> Vec<Grant> {
+    let mut wallet = row.wallet.clone();
+    if seq < 1 {
+        // A usage that moved no credits.
+        return Vec::new();
+    }
+    wallet.grants = grants::read_all(&row.customer_id, row.pool_id);
+    wallet.all_loaded = true;
+    if wallet.rewind(recorded_at, &ledger::sums_after(&row.customer_id, row.pool_id, seq - 1)).is_err() {
+        return Vec::new();
+    }
+    let mut usable: Vec<Grant> = wallet.grants;
+    usable.retain(|grant| grant.available().is_positive() && grant.serves(feature_id));
+    usable.sort_by(Grant::burn_order);
+    usable
 }
 
 /// The sums of a pool at an instant: of what was recorded by `known_at` and counts by `at`, and of what the clock

@@ -141,6 +141,15 @@ pub fn of_scope(customer_id: &str, resource_id: &str) -> Option<Subscription> {
     FIND.first(&[Arg::Text(customer_id), Arg::Text(resource_id)], read)
 }
 
+/// The plan that a subscription had at an instant.
+pub fn plan_at(customer_id: &str, subscription_id: &str, at: Instant) -> Option<String> {
+    static FIND: Statement = Statement::new(
+        "SELECT plan_id FROM credit_pools.subscription_version
+         WHERE customer_id = $1 AND subscription_id = $2 AND changed_at <= $3 ORDER BY changed_at DESC LIMIT 1",
+    );
+    FIND.first(&[Arg::Text(customer_id), Arg::Text(subscription_id), Arg::Time(at)], |row| row.text(1)).flatten()
+}
+
 /// The same of many scopes (customer, resource) at once, each with its customer.
 pub fn of_scopes(scopes: &[(&str, &str)]) -> Vec<(String, Subscription)> {
     static FIND: Statement = Statement::new(concat!(

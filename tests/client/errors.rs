@@ -402,10 +402,7 @@ const GOOD: &[Good] = &[
             ("metadata", "'{}'", Some(Takes::Object)),
         ],
     ),
-    (
-        "release_reservation",
-        &[("customer_id", "'c1'", Some(Takes::Id)), ("reservation_id", "'r1'", Some(Takes::Id))],
-    ),
+    ("release_reservation", &[("customer_id", "'c1'", Some(Takes::Id)), ("reservation_id", "'r1'", Some(Takes::Id))]),
     (
         "extend_reservation",
         &[
@@ -1330,7 +1327,9 @@ fn read_only_transactions_refuse_every_write() {
     let mut calls: Vec<String> = GOOD
         .iter()
         // Writes nothing: an empty catalogue; a question.
-        .filter(|(function, _)| !matches!(*function, "apply_catalog" | "balance_at" | "check_credits" | "estimate_usage"))
+        .filter(|(function, _)| {
+            !matches!(*function, "apply_catalog" | "balance_at" | "check_credits" | "estimate_usage")
+        })
         .map(|(function, arguments)| {
             let good: Vec<(&str, String)> =
                 arguments.iter().map(|(name, value, _)| (*name, (*value).to_owned())).collect();
@@ -1356,7 +1355,8 @@ fn read_only_transactions_refuse_every_write() {
     assert_eq!(session.balance("c1", Some("ws-a"), "ai-tokens"), "80");
     let row = session.call("balance_at(customer_id => 'c1', credit_type_id => 'ai-tokens', resource_id => 'ws-a')");
     assert_eq!(row.get("balance"), "80");
-    let row = session.call("check_credits(customer_id => 'c1', credit_type_id => 'ai-tokens', resource_id => 'ws-a', amount => 81)");
+    let row = session
+        .call("check_credits(customer_id => 'c1', credit_type_id => 'ai-tokens', resource_id => 'ws-a', amount => 81)");
     assert_eq!((row.get("is_granted"), row.get("denial_reason")), ("f", "insufficient_credits"));
     session.exec("COMMIT");
 }

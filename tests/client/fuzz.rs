@@ -438,16 +438,27 @@ fn json(random: &mut StdRng, depth: usize) -> Value {
         2 => json!(random.random_range(-3..4)),
         3 => json!(random.random::<f64>() * 1e6),
         4 => json!(random.random::<i64>()),
-        5 => ["1e200", "1e-200", "-0", "0.0000000000000000001", "99999999999999999999999999999999999999999999", "1e130000"]
-            [random.random_range(0..6)]
+        5 => [
+            "1e200",
+            "1e-200",
+            "-0",
+            "0.0000000000000000001",
+            "99999999999999999999999999999999999999999999",
+            "1e130000",
+        ][random.random_range(0..6)]
         .parse()
         .map(Value::Number)
         .unwrap_or(Value::Null),
-        6 => json!(["", "c1", "ws-a", "k1", "set", "cap", "NaN", "2026-01-01T00:00:00Z", "infinity"][random.random_range(0..9)]),
+        6 => json!(
+            ["", "c1", "ws-a", "k1", "set", "cap", "NaN", "2026-01-01T00:00:00Z", "infinity"]
+                [random.random_range(0..9)]
+        ),
         7 => json!("x".repeat(random.random_range(250..260))),
         8 => json!(["\u{1}", "\u{7f}", "é\u{301}", "\u{10ffff}", "'; --", "\u{2028}"][random.random_range(0..6)]),
         9 => Value::Array((0..random.random_range(0..4)).map(|_| json(random, depth - 1)).collect()),
-        10 => Value::Object((0..random.random_range(0..4)).map(|n| (format!("k{n}"), json(random, depth - 1))).collect()),
+        10 => {
+            Value::Object((0..random.random_range(0..4)).map(|n| (format!("k{n}"), json(random, depth - 1))).collect())
+        }
         _ => (0..random.random_range(1..400)).fold(json!(1), |inner, _| json!([inner])),
     }
 }
@@ -462,8 +473,18 @@ fn event(random: &mut StdRng) -> Value {
         "value": random.random_range(1..5),
     });
     let names = [
-        "customer_id", "resource_id", "feature_id", "value", "occurred_at", "dimensions", "idempotency_key",
-        "on_insufficient", "update_behavior", "metadata", "surplus", "",
+        "customer_id",
+        "resource_id",
+        "feature_id",
+        "value",
+        "occurred_at",
+        "dimensions",
+        "idempotency_key",
+        "on_insufficient",
+        "update_behavior",
+        "metadata",
+        "surplus",
+        "",
     ];
     for _ in 0..random.random_range(0..3) {
         let name = *names.choose(random).expect("names");
@@ -504,7 +525,10 @@ fn random_batches() {
                         Some(code) => {
                             failed += 1;
                             assert!(!atomic && known(code), "{about}: {row:?} of {sql}");
-                            assert!(row.opt("usage_id").is_none() && row.opt("error_message").is_some(), "{about}: {row:?}");
+                            assert!(
+                                row.opt("usage_id").is_none() && row.opt("error_message").is_some(),
+                                "{about}: {row:?}"
+                            );
                         }
                     }
                 }
@@ -521,9 +545,7 @@ fn random_batches() {
     assert!(failed > 100 && counted > 100, "{failed} failed, {counted} counted");
     // As deep as Postgres lets it be.
     for deep in [100, 1000, 3000] {
-        let nested = format!(
-            "('[' || repeat('{{\"metadata\":', {deep}) || '1' || repeat('}}', {deep}) || ']')::jsonb"
-        );
+        let nested = format!("('[' || repeat('{{\"metadata\":', {deep}) || '1' || repeat('}}', {deep}) || ']')::jsonb");
         let rows = session.rows(&format!("SELECT * FROM credit_pools.report_usage_batch({nested}, atomic => false)"));
         assert_eq!(rows[0].opt("error_code"), Some("22023"));
     }

@@ -12,10 +12,10 @@ const TYPE: &str = "credit_type_id => 'ai-tokens'";
 
 /// `$s`: customer c1 and ws-a; `$t`: the credit type; `$c`: the customer; `$f`: the feature.
 fn spelled(call: &str) -> String {
-    call.replace("$s", SCOPE).replace("$t", TYPE).replace("$c", "customer_id => 'c1'").replace(
-        "$f",
-        "feature_id => 'feature-ai-tokens'",
-    )
+    call.replace("$s", SCOPE)
+        .replace("$t", TYPE)
+        .replace("$c", "customer_id => 'c1'")
+        .replace("$f", "feature_id => 'feature-ai-tokens'")
 }
 
 fn assert_calls(session: &mut Session, table: &[(&str, Answer)]) {
@@ -61,7 +61,10 @@ fn of_reservations() {
             ("settle_reservation($c, reservation_id => 'by-feature', value => 78)", INSUFFICIENT),
             ("settle_reservation($c, reservation_id => 'r1', amount => 68, final => false)", INSUFFICIENT),
             // Whom and what.
-            ("reserve_credits(customer_id => 'nope', resource_id => 'ws-a', $t, amount => 1)", Unknown("customer", "nope")),
+            (
+                "reserve_credits(customer_id => 'nope', resource_id => 'ws-a', $t, amount => 1)",
+                Unknown("customer", "nope"),
+            ),
             ("reserve_credits($c, resource_id => 'nope', $t, amount => 1)", Unknown("resource", "nope")),
             ("reserve_credits($s, credit_type_id => 'nope', amount => 1)", Unknown("credit_type", "nope")),
             ("reserve_credits($s, feature_id => 'nope', value => 1)", Unknown("feature", "nope")),
@@ -78,8 +81,14 @@ fn of_reservations() {
             ("reserve_credits($s, $t, amount => 20, reservation_id => 'by-feature')", CONFLICT),
             ("reserve_credits($c, resource_id => 'ws-b', $f, value => 20, reservation_id => 'by-feature')", CONFLICT),
             ("reserve_credits($s, $f, value => 20, reservation_id => 'by-feature', ttl => '2 hours')", CONFLICT),
-            ("reserve_credits($s, $f, value => 20, reservation_id => 'by-feature', metadata => '{\"a\": 1}')", CONFLICT),
-            ("reserve_credits($s, $f, value => 20, reservation_id => 'by-feature', dimensions => '{\"a\": 1}')", CONFLICT),
+            (
+                "reserve_credits($s, $f, value => 20, reservation_id => 'by-feature', metadata => '{\"a\": 1}')",
+                CONFLICT,
+            ),
+            (
+                "reserve_credits($s, $f, value => 20, reservation_id => 'by-feature', dimensions => '{\"a\": 1}')",
+                CONFLICT,
+            ),
             ("reserve_credits($s, $t, amount => 6, reservation_id => 'released')", CONFLICT),
             // Closed.
             ("settle_reservation($c, reservation_id => 'settled')", CONFLICT),
@@ -93,7 +102,10 @@ fn of_reservations() {
             ("reserve_credits($s)", Invalid(&["amount", "value", "feature_id", "credit_type_id"])),
             ("reserve_credits($s, $t)", Invalid(&["amount"])),
             ("reserve_credits($s, $f)", Invalid(&["value"])),
-            ("reserve_credits($s, $t, amount => 1, $f, value => 1)", Invalid(&["amount", "value", "feature_id", "credit_type_id"])),
+            (
+                "reserve_credits($s, $t, amount => 1, $f, value => 1)",
+                Invalid(&["amount", "value", "feature_id", "credit_type_id"]),
+            ),
             ("reserve_credits($s, $t, value => 1)", Invalid(&["amount", "value", "feature_id"])),
             ("reserve_credits($s, $f, amount => 1)", Invalid(&["amount", "value", "feature_id", "credit_type_id"])),
             ("reserve_credits($s, $f, value => 0)", Invalid(&["value"])),
@@ -106,7 +118,10 @@ fn of_reservations() {
             ("extend_reservation($c, reservation_id => 'r1', ttl => '25 hours')", Invalid(&["ttl"])),
             ("extend_reservation($c, reservation_id => 'r1', ttl => '-1 microsecond')", Invalid(&["ttl"])),
             ("settle_reservation($c, reservation_id => 'r1', value => 1)", Invalid(&["value"])),
-            ("settle_reservation($c, reservation_id => 'by-feature', amount => 1, value => 1)", Invalid(&["amount", "value"])),
+            (
+                "settle_reservation($c, reservation_id => 'by-feature', amount => 1, value => 1)",
+                Invalid(&["amount", "value"]),
+            ),
             ("settle_reservation($c, reservation_id => 'by-feature', value => -1)", Invalid(&["value"])),
             ("settle_reservation($c, reservation_id => 'r1', amount => 0.0000001)", Invalid(&["amount"])),
         ],
@@ -120,12 +135,24 @@ fn of_reservations() {
             ("settle_reservation($c, reservation_id => 'r1', amount => 11)", STATE),
         ],
     );
-    let row = call(&mut session, "settle_reservation($c, reservation_id => 'r1', amount => 4, final => false, idempotency_key => 'k')");
+    let row = call(
+        &mut session,
+        "settle_reservation($c, reservation_id => 'r1', amount => 4, final => false, idempotency_key => 'k')",
+    );
     assert_eq!((row.get("credits_consumed"), row.get("held")), ("4", "6"));
-    assert!(call(&mut session, "settle_reservation($c, reservation_id => 'r1', amount => 4, final => false, idempotency_key => 'k')").flag("is_duplicate"));
+    assert!(
+        call(
+            &mut session,
+            "settle_reservation($c, reservation_id => 'r1', amount => 4, final => false, idempotency_key => 'k')"
+        )
+        .flag("is_duplicate")
+    );
     assert_calls(
         &mut session,
-        &[("settle_reservation($c, reservation_id => 'r1', amount => 5, final => false, idempotency_key => 'k')", CONFLICT)],
+        &[(
+            "settle_reservation($c, reservation_id => 'r1', amount => 5, final => false, idempotency_key => 'k')",
+            CONFLICT,
+        )],
     );
     call(&mut session, "extend_reservation($c, reservation_id => 'r1', ttl => '24 hours')");
     call(&mut session, "release_reservation($c, reservation_id => 'r1')");
@@ -149,7 +176,10 @@ fn of_reversals_transfers_and_changed_grants() {
     let usage = call(&mut session, "report_usage($s, $f, value => 20)").get("usage_id").to_owned();
     let grant = session.value("SELECT min(grant_id) FROM credit_pools.grants");
     call(&mut session, &format!("reverse_usage($c, usage_id => {usage}, credits => 5, idempotency_key => 'k')"));
-    call(&mut session, "transfer_credits($c, $t, amount => 5, from_resource_id => 'ws-a', to_resource_id => 'ws-b', idempotency_key => 'k')");
+    call(
+        &mut session,
+        "transfer_credits($c, $t, amount => 5, from_resource_id => 'ws-a', to_resource_id => 'ws-b', idempotency_key => 'k')",
+    );
     call(&mut session, &format!("update_grant($c, grant_id => {grant}, priority => 8, idempotency_key => 'k')"));
     let pending = session.value("SELECT grant_id FROM credit_pools.grants WHERE status = 'pending_payment'");
     call(&mut session, &format!("void_grant($c, grant_id => {pending})"));
@@ -168,13 +198,31 @@ fn of_reversals_transfers_and_changed_grants() {
             ("reverse_usage($c, usage_id => NULL)", Invalid(&["usage_id"])),
             (&reverse("").replace("$c", "customer_id => 'nope'"), Code("PC002", &["kind", "id"])),
             // 100 - 10 - 10 held - 15 - 5.
-            ("transfer_credits($c, $t, amount => 60.000001, from_resource_id => 'ws-a', to_resource_id => 'ws-b')", INSUFFICIENT),
-            ("transfer_credits($c, $t, amount => 6, from_resource_id => 'ws-a', to_resource_id => 'ws-b', idempotency_key => 'k')", CONFLICT),
-            ("transfer_credits($c, $t, amount => 1, from_resource_id => 'ws-a', to_resource_id => 'ws-a')", Invalid(&["to_resource_id"])),
-            ("transfer_credits($c, $t, amount => 1, from_resource_id => 'nope', to_resource_id => 'ws-a')", Unknown("resource", "nope")),
-            ("transfer_credits($c, credit_type_id => 'nope', amount => 1, to_resource_id => 'ws-a')", Unknown("credit_type", "nope")),
+            (
+                "transfer_credits($c, $t, amount => 60.000001, from_resource_id => 'ws-a', to_resource_id => 'ws-b')",
+                INSUFFICIENT,
+            ),
+            (
+                "transfer_credits($c, $t, amount => 6, from_resource_id => 'ws-a', to_resource_id => 'ws-b', idempotency_key => 'k')",
+                CONFLICT,
+            ),
+            (
+                "transfer_credits($c, $t, amount => 1, from_resource_id => 'ws-a', to_resource_id => 'ws-a')",
+                Invalid(&["to_resource_id"]),
+            ),
+            (
+                "transfer_credits($c, $t, amount => 1, from_resource_id => 'nope', to_resource_id => 'ws-a')",
+                Unknown("resource", "nope"),
+            ),
+            (
+                "transfer_credits($c, credit_type_id => 'nope', amount => 1, to_resource_id => 'ws-a')",
+                Unknown("credit_type", "nope"),
+            ),
             (&format!("update_grant($c, grant_id => {grant}, priority => 9, idempotency_key => 'k')"), CONFLICT),
-            (&format!("update_grant($c, grant_id => {grant}, expires_at => '2020-01-01 00:00+00')"), Invalid(&["expires_at"])),
+            (
+                &format!("update_grant($c, grant_id => {grant}, expires_at => '2020-01-01 00:00+00')"),
+                Invalid(&["expires_at"]),
+            ),
             (&format!("update_grant($c, grant_id => {grant}, expires_at => '-infinity')"), Invalid(&["expires_at"])),
             (&format!("update_grant($c, grant_id => {pending}, priority => 1)"), STATE),
             ("update_grant($c, grant_id => -1, priority => 1)", Unknown("grant", "-1")),
@@ -204,7 +252,10 @@ fn pc007_limit_exceeded() {
             ("consume_credits($s, $t, amount => 600)", LIMIT),
             ("reserve_credits($s, $t, amount => 6)", LIMIT),
             ("settle_reservation($c, reservation_id => 'r1', amount => 16)", LIMIT),
-            ("set_limit($s, $t, amount => 5, per => '1 day', all_resources => true)", Invalid(&["resource_id", "all_resources"])),
+            (
+                "set_limit($s, $t, amount => 5, per => '1 day', all_resources => true)",
+                Invalid(&["resource_id", "all_resources"]),
+            ),
             ("set_limit($s, $t, amount => 0, per => '1 day')", Invalid(&["amount"])),
             ("set_limit($s, $t, amount => -5, per => '1 day')", Invalid(&["amount"])),
             ("set_limit($s, $t, amount => 'NaN', per => '1 day')", Invalid(&["amount"])),
@@ -283,7 +334,10 @@ fn of_questions() {
             ("check_credits($s, credit_type_id => 'nope', amount => 1)", Unknown("credit_type", "nope")),
             ("check_credits($s, feature_id => 'nope', value => 1)", Unknown("feature", "nope")),
             ("check_credits($s)", Invalid(&["amount", "value", "feature_id", "credit_type_id"])),
-            ("check_credits($s, $t, amount => 1, $f, value => 1)", Invalid(&["amount", "value", "feature_id", "credit_type_id"])),
+            (
+                "check_credits($s, $t, amount => 1, $f, value => 1)",
+                Invalid(&["amount", "value", "feature_id", "credit_type_id"]),
+            ),
             ("check_credits($s, $t, amount => 0)", Invalid(&["amount"])),
             ("check_credits($s, $t, amount => 0.0000001)", Invalid(&["amount"])),
             ("estimate_usage($s, feature_id => 'nope', value => 1)", Unknown("feature", "nope")),
@@ -379,7 +433,10 @@ fn of_batches() {
         session.exec("BEGIN");
         let rows = session.rows(&format!("SELECT * FROM credit_pools.{sql}, atomic => false)"));
         let codes: Vec<Option<&str>> = rows.iter().map(|row| row.opt("error_code")).collect();
-        if codes != [None, Some(*code), None] || rows[1].opt("error_message").is_none() || rows[2].opt("balance") != Some("98") {
+        if codes != [None, Some(*code), None]
+            || rows[1].opt("error_message").is_none()
+            || rows[2].opt("balance") != Some("98")
+        {
             complaints.push(format!("{event}, not atomic, should be {code}: {rows:?}"));
         }
         session.exec("ROLLBACK");
@@ -399,8 +456,14 @@ fn every_argument_null() {
             ("settle_reservation(customer_id => NULL, reservation_id => NULL)", Invalid(&["customer_id"])),
             ("release_reservation(customer_id => 'c1', reservation_id => NULL)", Invalid(&["reservation_id"])),
             ("check_credits(customer_id => NULL)", Invalid(&["customer_id"])),
-            ("set_limit(customer_id => 'c1', credit_type_id => NULL, amount => 1, per => '1 day')", Invalid(&["credit_type_id"])),
-            ("transfer_credits(customer_id => 'c1', credit_type_id => NULL, amount => 1)", Invalid(&["credit_type_id"])),
+            (
+                "set_limit(customer_id => 'c1', credit_type_id => NULL, amount => 1, per => '1 day')",
+                Invalid(&["credit_type_id"]),
+            ),
+            (
+                "transfer_credits(customer_id => 'c1', credit_type_id => NULL, amount => 1)",
+                Invalid(&["credit_type_id"]),
+            ),
             ("reverse_usage(customer_id => NULL, usage_id => 1)", Invalid(&["customer_id"])),
         ],
     );

@@ -64,7 +64,7 @@ SELECT b.call, b.argument, b.value, e.sqlstate, e.message, e.detail_keys, e.worl
     (1, 'grant_credits', 'expires_at', $$'2026-03-01 00:00+00'$$), (2, 'grant_credits', 'expires_at', $$'2026-02-01 00:00+00'$$), (3, 'grant_credits', 'expires_at', $$'-infinity'$$),
     (4, 'grant_credits', 'priority', '101'), (5, 'grant_credits', 'priority', '-1'), (6, 'grant_credits', 'category', $$'gift'$$), (7, 'grant_credits', 'payment_state', $$'later'$$),
     (8, 'report_usage', 'occurred_at', $$'2026-03-01 00:00:01+00'$$), (9, 'report_usage', 'on_insufficient', $$'wait'$$), (10, 'report_usage', 'update_behavior', $$'add'$$),
-    (11, 'report_usage', 'update_behavior', $$'set'$$), (12, 'set_pool', 'status', $$'closed'$$), (13, 'set_auto_recharge', 'settlement', $$'never'$$)
+    (12, 'set_pool', 'status', $$'closed'$$), (13, 'set_auto_recharge', 'settlement', $$'never'$$)
   ) b (k, call, argument, value), LATERAL expect_error(bad(b.call, b.argument, b.value)) e ORDER BY b.k;
 SELECT sqlstate, message, detail_keys, world FROM expect_error($$SELECT * FROM credit_pools.grant_credits(customer_id => 'acme', resource_id => 'ws', credit_type_id => 'credits', amount => 1, effective_at => '2026-05-02 00:00+00', expires_at => '2026-05-01 00:00+00')$$);
 

@@ -1,0 +1,193 @@
+//! check_credits, estimate_usage and explain_usage.
+
+use credit_pools_domain::OnInsufficient;
+use pgrx::JsonB;
+use pgrx::prelude::*;
+
+use super::args::{self, JsonText};
+use super::reservations::what;
+use super::{call, usage::key};
+use crate::engine::checking;
+use crate::engine::explaining;
+use crate::engine::usage::{self, Behavior, Request, What};
+use crate::store::spi;
+
+#[pg_extern(security_definer)]
+#[search_path(pg_catalog, pg_temp)]
+fn check_credits(
+    customer_id: default!(Option<&str>, "NULL"),
+    credit_type_id: default!(Option<&str>, "NULL"),
+    feature_id: default!(Option<&str>, "NULL"),
+    resource_id: default!(Option<&str>, "NULL"),
+    amount: default!(Option<AnyNumeric>, "NULL"),
+    value: default!(Option<AnyNumeric>, "NULL"),
+    dimensions: default!(Option<JsonText>, "NULL"),
+) -> TableIterator<
+    'static,
+    (
+        name!(is_granted, bool),
+        name!(denial_reason, Option<String>),
+        name!(balance, AnyNumeric),
+        name!(required, Option<AnyNumeric>),
+        name!(pool_id, Option<i64>),
+        name!(credit_type_id, Option<String>),
+    ),
+> {
+    let checked = call(|| {
+        checking::check(&Request {
+            customer_id: args::id("customer_id", customer_id)?,
+            resource_id: args::resource(resource_id)?,
+            what: what(credit_type_id, &amount, feature_id, &value)?,
+            occurred_at: None,
+            on_insufficient: OnInsufficient::Reject,
+            behavior: Behavior::Delta,
+            dimensions: args::object("dimensions", &dimensions)?,
+            metadata: None,
+        })
+    });
+    TableIterator::once((
+        checked.denial.is_none(),
+        checked.denial.map(str::to_owned),
+        spi::numeric(checked.balance),
+        checked.required.map(spi::numeric),
+        checked.pool_id,
+        checked.credit_type_id,
+    ))
+}
+
+#[pg_extern(security_definer)]
+#[search_path(pg_catalog, pg_temp)]
+fn estimate_usage(
+    customer_id: default!(Option<&str>, "NULL"),
+    resource_id: default!(Option<&str>, "NULL"),
+    feature_id: default!(Option<&str>, "NULL"),
+    value: default!(Option<AnyNumeric>, "NULL"),
+    occurred_at: default!(Option<TimestampWithTimeZone>, "NULL"),
+    dimensions: default!(Option<JsonText>, "NULL"),
+    idempotency_key: default!(Option<&str>, "NULL"),
+    on_insufficient: default!(Option<&str>, "'reject'"),
+    update_behavior: default!(Option<&str>, "'delta'"),
+    metadata: default!(Option<JsonText>, "NULL"),
+) -> TableIterator<
+    'static,
+    (
+        name!(credits, AnyNumeric),
+        name!(balance, AnyNumeric),
+        name!(balance_after, AnyNumeric),
+        name!(would_be_rejected, bool),
+        name!(grants, JsonB),
+        name!(warnings, Vec<String>),
+        name!(shortfall, AnyNumeric),
+        name!(error_code, Option<String>),
+        name!(pool_id, Option<i64>),
+        name!(credit_type_id, Option<String>),
+        name!(is_duplicate, bool),
+    ),
+> {
+    let estimate = call(|| {
+        let customer_id = args::id("customer_id", customer_id)?;
+        let key = key(idempotency_key, || {
+            usage::payload(
+                resource_id,
+                feature_id,
+                args::number_text(&value).as_deref(),
+                args::instant(occurred_at),
+                args::json(&dimensions),
+                on_insufficient,
+                update_behavior,
+                args::json(&metadata),
+            )
+        })?;
+        checking::estimate(customer_id, key.as_ref(), || {
+            let behavior = args::behavior(update_behavior)?;
+            Ok(Request {
+                customer_id,
+                resource_id: args::resource(resource_id)?,
+                what: What::Feature {
+                    feature_id: args::id("feature_id", feature_id)?,
+                    value: args::usage_value(behavior, &value)?,
+                },
+                occurred_at: args::finite_instant("occurred_at", occurred_at)?,
+                on_insufficient: args::on_insufficient(on_insufficient)?,
+                behavior,
+                dimensions: args::object("dimensions", &dimensions)?,
+                metadata: args::object("metadata", &metadata)?,
+            })
+        })
+    });
+    TableIterator::once((
+        spi::numeric(estimate.credits),
+        spi::numeric(estimate.balance),
+        spi::numeric(estimate.balance_after),
+        estimate.rejection.is_some(),
+        JsonB(estimate.grants),
+        estimate.warnings,
+        spi::numeric(estimate.shortfall),
+        estimate.rejection.map(|error| error.code()),
+        estimate.pool_id,
+        estimate.credit_type_id,
+        estimate.is_duplicate,
+    ))
+}
+
+#[pg_extern(security_definer)]
+#[search_path(pg_catalog, pg_temp)]
+fn explain_usage(
+    customer_id: default!(Option<&str>, "NULL"),
+    usage_id: default!(Option<i64>, "NULL"),
+) -> TableIterator<
+    'static,
+    (
+        name!(usage_id, i64),
+        name!(resource_id, Option<String>),
+        name!(credit_type_id, String),
+        name!(pool_id, i64),
+        name!(feature_id, Option<String>),
+        name!(value, Option<AnyNumeric>),
+        name!(dimensions, Option<JsonB>),
+        name!(occurred_at, TimestampWithTimeZone),
+        name!(recorded_at, TimestampWithTimeZone),
+        name!(plan_id, Option<String>),
+        name!(rate_source, Option<String>),
+        name!(rate, Option<AnyNumeric>),
+        name!(formula, Option<String>),
+        name!(rate_effective_at, Option<TimestampWithTimeZone>),
+        name!(cost, AnyNumeric),
+        name!(credits, AnyNumeric),
+        name!(shortfall, AnyNumeric),
+        name!(reversed, AnyNumeric),
+        name!(debt, AnyNumeric),
+        name!(reservation_id, Option<String>),
+        name!(grants, JsonB),
+        name!(explanation, String),
+    ),
+> {
+    let explained =
+        call(|| explaining::explain(args::id("customer_id", customer_id)?, args::required("usage_id", usage_id)?));
+    let head = explained.head;
+    let dimensions = head.dimensions.as_deref().and_then(|text| serde_json::from_str(text).ok());
+    TableIterator::once((
+        usage_id.unwrap_or_default(),
+        Some(explained.resource_id).filter(|id| !id.is_empty()),
+        explained.credit_type_id,
+        head.pool_id,
+        head.feature_id,
+        head.value.map(spi::numeric),
+        dimensions.map(JsonB),
+        spi::timestamp(head.occurred_at),
+        spi::timestamp(head.recorded_at),
+        explained.plan_id,
+        explained.rate_source.map(str::to_owned),
+        explained.rate.map(spi::numeric),
+        explained.formula,
+        explained.rate_effective_at.map(spi::timestamp),
+        spi::numeric(explained.cost),
+        spi::numeric(head.credits),
+        spi::numeric(head.shortfall),
+        spi::numeric(explained.reversed),
+        spi::numeric(explained.debt),
+        head.reservation_id,
+        JsonB(explained.grants),
+        explained.explanation,
+    ))
+}
