@@ -65,6 +65,11 @@ impl Error {
         self.kind == kind
     }
 
+    pub fn without(mut self, key: &str) -> Error {
+        self.detail.remove(key);
+        self
+    }
+
     /// A figure of DETAIL.
     pub fn number(&self, key: &str) -> Option<Amount> {
         match self.detail.get(key)? {
@@ -132,6 +137,8 @@ impl Error {
             (Kind::UnknownEntity, Some("feature")) => "Define it with define_feature.",
             (Kind::UnknownEntity, Some("credit_type")) => "Define it with define_credit_type.",
             (Kind::UnknownEntity, Some("auto_recharge_policy")) => "Set one with set_auto_recharge.",
+            (Kind::UnknownEntity, Some("reservation")) => "The view reservations lists the holds of this customer.",
+            (Kind::UnknownEntity, Some("usage")) => "The view usage_events lists the usage of this customer.",
             (Kind::UnknownEntity, _) => "The views grants, recharges and pools list what this customer has.",
             (Kind::InvalidState, _) => "The views pools, grants, subscriptions and recharges show the state.",
             (Kind::InvalidParameter, _) => {

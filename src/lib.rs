@@ -39,6 +39,12 @@ extension_sql_file!(
     name = "maintenance",
     requires = ["pools", api::maintenance::run_maintenance]
 );
+extension_sql_file!(
+    "../sql/schema/67_metering.sql",
+    name = "metering",
+    requires =
+        ["pools", api::metering::check_metering, api::metering::metering_trigger, api::metering::charge_inserted]
+);
 extension_sql_file!("../sql/schema/70_dump.sql", name = "dump", requires = ["recharge"]);
 extension_sql_file!("../sql/schema/80_comments.sql", name = "comments", requires = ["views"]);
 extension_sql_file!("../sql/schema/90_functions.sql", name = "functions", finalize);

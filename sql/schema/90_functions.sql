@@ -32,6 +32,9 @@ COMMENT ON FUNCTION credit_pools.set_limit IS 'Caps what a pool, or with all_res
 COMMENT ON FUNCTION credit_pools.limit_window IS 'Internal, for the view limits: the calendar window of this instant';
 COMMENT ON FUNCTION credit_pools.void_grant IS 'Takes back what is neither consumed nor held of a grant, or an amount of it; nothing left = success. Errors PC002, PC004, 22023.';
 
+COMMENT ON FUNCTION credit_pools.meter_table IS 'From now on each row that is inserted into the table is a usage of the feature, charged in the same transaction (a trigger for each statement); value_column NULL = 1 per row, resource_column NULL = the global pool; key_column: its idempotency key. Needs the right to make triggers on the table. Errors PC002, 22023; the inserts have those of report_usage_batch.';
+COMMENT ON FUNCTION credit_pools.unmeter_table IS 'Undoes meter_table for a feature, or (NULL) for all; a row per trigger that was removed';
+
 COMMENT ON FUNCTION credit_pools.open_pool IS 'Opens a pool without a subscription, and customer and resource with it; one that is there stays. Errors PC002, PC005, 22023.';
 COMMENT ON FUNCTION credit_pools.set_pool IS 'Changes overdraft_limit (Infinity = none), status (active, frozen) or metadata of a pool; NULL leaves a value. Errors PC002, 22023.';
 COMMENT ON FUNCTION credit_pools.run_maintenance IS 'Books what is due by now in at most max_pools pools, oldest first: starts and ends of grants, renewals, rollover. Passes over pools that others have locked, so that several sessions may run it, and over those that fail (a WARNING each). remaining: pools still due, counted up to 100000. Locks are held to the end of the transaction; CALL maintain() commits between batches. Error 22023.';
@@ -50,6 +53,10 @@ COMMENT ON FUNCTION credit_pools.grants_now IS 'Internal, for the view grants: t
 COMMENT ON FUNCTION credit_pools.evaluate_recharge IS 'Internal: trigger on pool';
 COMMENT ON FUNCTION credit_pools.catalogue_changed IS 'Internal: trigger on rate and credit_type';
 COMMENT ON FUNCTION credit_pools.refuse_ledger_change IS 'Internal: trigger on ledger_entry';
+COMMENT ON FUNCTION credit_pools.check_metering IS 'Internal, for meter_table: checks its arguments and names the trigger';
+COMMENT ON FUNCTION credit_pools.metering_trigger IS 'Internal, for unmeter_table: the name of the trigger that meters a feature';
+COMMENT ON FUNCTION credit_pools.charge_inserted IS 'Internal: trigger on the tables that meter_table has metered';
+ALTER FUNCTION credit_pools.charge_inserted() SECURITY DEFINER SET search_path TO pg_catalog, pg_temp;
 ALTER FUNCTION credit_pools.evaluate_recharge() SET search_path TO pg_catalog, pg_temp;
 
 -- EXECUTE on a new function belongs to PUBLIC until it is revoked.

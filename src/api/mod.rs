@@ -10,6 +10,7 @@ mod checks;
 mod grants;
 mod limits;
 mod maintenance;
+mod metering;
 mod pools;
 mod reads;
 mod recharge;

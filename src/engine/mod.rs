@@ -13,6 +13,7 @@ pub mod holding;
 pub mod lifecycle;
 pub mod limiting;
 pub mod maintenance;
+pub mod metering;
 pub mod opening;
 pub mod plan_arguments;
 pub mod plan_pools;

@@ -10,6 +10,7 @@ use super::replay::{Payload, conflict};
 use super::totals;
 use crate::clock;
 use crate::error::{Error, Result};
+use crate::store::isolate::undo_unless;
 use crate::store::ledger::{self, Note, UsageNote};
 use crate::store::spi::{Sequence, next_id};
 use crate::store::{cache, catalogue, pools, spi};
@@ -150,7 +151,10 @@ fn charge(request: &Request, key: Option<&Key>) -> Result<Option<Outcome>> {
     let Charge { mut pool, cost, quote } = locked(request)?;
     pool.load_first();
     match &quote {
-        Some(quote) if request.behavior == Behavior::Set => totals::set(&mut pool, request, quote, key),
+        Some(quote) if request.behavior == Behavior::Set => {
+            // It may give credits back before it finds that the key is taken.
+            undo_unless(|set| matches!(set, Ok(Some(_))), || totals::set(&mut pool, request, quote, key))
+        }
         quote => {
             let price = quote.as_ref().map(|quote| &quote.rate.price);
             draw(&mut pool, request, next_id(Sequence::Usage), cost, price, key)

@@ -171,14 +171,30 @@ pub fn remove(covered: &Covered) {
 pub fn used_since(customer_id: &str, pool_id: i64, after: i64, since: Instant) -> Amount {
     static SUM: Statement = Statement::new(
         "SELECT COALESCE((
-             SELECT sum(-e.amount)
+             SELECT sum(CASE
+                        WHEN h.created_at IS NULL OR h.created_at >= $4 THEN e.credits
+                        -- Of a settlement of an older hold only what exceeded what it released for it.
+                        ELSE GREATEST(e.credits - COALESCE((
+                            SELECT sum(x.amount) FROM credit_pools.ledger_entry x
+                            WHERE x.customer_id = $1 AND x.pool_id = $2 AND x.seq > $3 AND x.seq < e.seq
+                              AND x.reservation_id = e.reservation_id AND x.entry_type = 'release'
+                              AND NOT EXISTS (
+                                  SELECT 1 FROM credit_pools.ledger_entry y
+                                  WHERE y.customer_id = $1 AND y.pool_id = $2 AND y.seq > x.seq AND y.seq < e.seq
+                                    AND y.reservation_id = x.reservation_id
+                                    AND y.entry_type IN ('consume', 'debt'))), 0), 0)
+                        END)
              FROM credit_pools.ledger_entry e
-             WHERE e.customer_id = $1 AND e.pool_id = $2 AND e.seq > $3
-               AND (e.entry_type IN ('consume', 'debt')
-                    OR e.entry_type = 'reverse' AND EXISTS (
-                        SELECT 1 FROM credit_pools.ledger_entry u
-                        WHERE u.usage_id = e.usage_id AND u.customer_id = $1 AND u.pool_id = $2 AND u.seq > $3
-                          AND u.credits IS NOT NULL))), 0)
+             LEFT JOIN credit_pools.reservation h
+               ON h.customer_id = e.customer_id AND h.reservation_id = e.reservation_id
+             WHERE e.customer_id = $1 AND e.pool_id = $2 AND e.seq > $3 AND e.credits IS NOT NULL), 0)
+             - COALESCE((
+             SELECT sum(e.amount)
+             FROM credit_pools.ledger_entry e
+             JOIN credit_pools.ledger_entry u
+               ON u.usage_id = e.usage_id AND u.customer_id = $1 AND u.pool_id = $2 AND u.seq > $3
+                  AND u.credits IS NOT NULL
+             WHERE e.customer_id = $1 AND e.pool_id = $2 AND e.seq > $3 AND e.entry_type = 'reverse'), 0)
              + COALESCE((
              SELECT sum(r.held) FROM credit_pools.reservation r
              WHERE r.customer_id = $1 AND r.pool_id = $2 AND r.status = 'active' AND r.created_at >= $4), 0)",

@@ -14,4 +14,5 @@ pub mod reservations;
 pub mod schedules;
 pub mod spi;
 pub mod subscriptions;
+pub mod transition;
 pub mod usages;

@@ -106,7 +106,7 @@ fn fill(session: &mut Session, side: &str, random: &mut StdRng) {
             if random.random_bool(0.12) {
                 session.call(&format!("set_pool({scope}, credit_type_id => 't', status => 'frozen')"));
             }
-            if limits() && random.random_bool(0.3) {
+            if random.random_bool(0.3) {
                 session.call(&format!(
                     "set_limit({scope}, credit_type_id => 't', amount => {}, per => '1 day')",
                     random.random_range(20..300)
@@ -127,7 +127,7 @@ fn fill(session: &mut Session, side: &str, random: &mut StdRng) {
                 ["immediate", "on_payment"][random.random_range(0..2)]
             ));
         }
-        if limits() && random.random_bool(0.4) {
+        if random.random_bool(0.4) {
             session.call(&format!(
                 "set_limit(customer_id => '{customer}', credit_type_id => 't', all_resources => true, amount => {}, per => '1 hour')",
                 random.random_range(50..600)
@@ -186,12 +186,16 @@ fn draw(random: &mut StdRng, now: i64) -> Map<String, Value> {
     match random.random_range(0..8) {
         0..=2 => _ = event.insert("on_insufficient".into(), json!("cap")),
         3 => _ = event.insert("on_insufficient".into(), json!("reject")),
-        4 if random.random_bool(0.2) => _ = event.insert("on_insufficient".into(), json!("nonsense")),
+        4 if random.random_bool(0.2) => {
+            // One wrong argument alone: which of two is named is nobody's promise.
+            event.insert("on_insufficient".into(), json!("nonsense"));
+            event.insert("value".into(), json!(1));
+        }
         _ => {}
     }
     match random.random_range(0..10) {
         0 => _ = event.insert("update_behavior".into(), json!("delta")),
-        1 if sets() => _ = event.insert("update_behavior".into(), json!("set")),
+        1 if std::env::var_os("TEMP_E4").is_none() || event["value"] != json!(-1) => _ = event.insert("update_behavior".into(), json!("set")),
         _ => {}
     }
     if random.random_bool(0.2) {
@@ -295,7 +299,7 @@ fn state(session: &mut Session, side: &str) -> Vec<String> {
         "SELECT 'usage', substr(customer_id, $n), resource_id, credit_type_id, feature_id, value, credits, reversed, rate, dimensions, occurred_at, recorded_at
          FROM credit_pools.usage_events WHERE customer_id LIKE $side ORDER BY customer_id, resource_id NULLS FIRST, credit_type_id, usage_id",
         "SELECT 'recharge', substr(customer_id, $n), resource_id, credit_type_id, status, reason, amount, price
-         FROM credit_pools.recharges WHERE customer_id LIKE $side AND status <> 'skipped' ORDER BY customer_id, resource_id NULLS FIRST, credit_type_id, recharge_id",
+         FROM credit_pools.recharges WHERE customer_id LIKE $side ORDER BY customer_id, resource_id NULLS FIRST, credit_type_id, recharge_id",
     ] {
         let sql = sql.replace("$side", &format!("'{side}-%'")).replace("$n", &(side.len() + 1).to_string());
         lines.extend(session.rows(&sql).iter().map(|row| format!("{row:?}").replace(&format!("{side}-"), "")));
@@ -337,6 +341,8 @@ fn a_batch_gives_what_single_calls_give() {
         for call in 0..4 {
             now += random.random_range(0..900);
             set_clock(&mut session, now);
+            // What is due may be booked by a call that fails for another reason, or not.
+            session.rows("SELECT * FROM credit_pools.run_maintenance()");
             let atomic = random.random_bool(0.4);
             // An atomic batch of many random events would hardly ever be without a bad one.
             let count = if atomic { random.random_range(1..5) } else { random.random_range(1..40) };
@@ -382,9 +388,6 @@ fn a_batch_gives_what_single_calls_give() {
                                 names[1].error(&sides[1], code, row.get("error_message"), row.opt("error_detail"))
                             }
                         };
-                        if matches!(single, Answer::Error { code, .. } if code == "PC004") {
-                            continue;
-                        } // TEMP E2
                         assert_eq!(
                             &answer, single,
                             "{about}: event {number} (left: the batch, right: the single call) {:?}\n{sql}",
@@ -594,12 +597,4 @@ fn a_check_is_what_the_usage_then_does() {
     }
     assert!(denied > rounds() as usize && granted > rounds() as usize, "{denied} denied, {granted} granted");
     check_invariants(&mut session);
-}
-
-// TEMP until built
-fn sets() -> bool {
-    std::env::var_os("TEMP_SET").is_some()
-}
-fn limits() -> bool {
-    std::env::var_os("TEMP_LIMITS").is_some()
 }

@@ -474,7 +474,7 @@ fn event_of(members: &[Member]) -> UsageEvent<'_> {
 }
 
 proptest! {
-    #![proptest_config(cases(1_000))]
+    #![proptest_config(cases(500))]
 
     #[test]
     fn events_are_read_as_they_were_written((batch, space) in batches()) {
@@ -564,7 +564,7 @@ fn changed(text: &str, changes: &[Change]) -> String {
 }
 
 proptest! {
-    #![proptest_config(cases(3_000))]
+    #![proptest_config(cases(2_000))]
 
     #[test]
     fn any_text_is_read_or_refused(scraps in scraps(), bytes in prop::collection::vec(any::<u8>(), 0..40), inside in any::<bool>()) {

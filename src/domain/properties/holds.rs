@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::cases;
 use super::operations::{Op, Outcome, Past, Step, hold_id, steps, tick};
-use super::wallet::{by_id, carry_out, no_plan};
+use super::wallet::{by_id, carry_out, no_plan, prefix};
 use crate::{Amount, BookedRows, Category, DrawnPart, Entry, Grant, Limit, OnInsufficient, Refusal, Status, Wallet};
 
 /// Ledger rows as they are read for a look into the past: added up by kind and grant.
@@ -129,6 +129,23 @@ fn reverse_in_parts(wallet: &mut Wallet, mut drawn: Vec<DrawnPart>, parts: Vec<i
 
 proptest! {
     #![proptest_config(cases(1_000))]
+
+    /// Also of a pool that is frozen or at its spending limit, and by a part of its grants.
+    #[test]
+    fn what_can_be_afforded_is_what_is_drawn(
+        steps in steps(),
+        cost in 0..40_i128,
+        feature in features(),
+        cap in any::<bool>(),
+        loaded in 0..5_usize,
+    ) {
+        let (now, mut wallet) = history(steps).0.pop().unwrap();
+        let mode = if cap { OnInsufficient::Cap } else { OnInsufficient::Reject };
+        let afforded = wallet.afford(credits(cost), feature, mode);
+        let part = prefix(&wallet, loaded).afford(credits(cost), feature, mode);
+        prop_assert!(part == afforded || part == Err(Refusal::NeedsAllGrants));
+        prop_assert_eq!(wallet.draw(credits(cost), feature, mode, tick(now)), afforded);
+    }
 
     #[test]
     fn a_hold_that_is_released_was_nothing((now, before) in pools(), cost in 0..40_i128, feature in features()) {

@@ -433,14 +433,14 @@ impl Caller<'_> {
     }
 }
 
-/// A call that fails half-way is undone by the database.
+/// A call that fails half-way is undone by the database; one that asks for more grants goes on with the same wallet.
 fn undone_if_refused<T>(
     wallet: &mut Wallet,
     call: impl FnOnce(&mut Wallet) -> Result<T, Refusal>,
 ) -> Result<T, Refusal> {
     let before = wallet.clone();
     let outcome = call(wallet);
-    if outcome.is_err() {
+    if outcome.as_ref().is_err_and(|refusal| *refusal != Refusal::NeedsAllGrants) {
         *wallet = before;
     }
     outcome

@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use proptest::prelude::*;
 
 use super::cases;
-use super::model::Model;
+use super::model::{Lot, Model};
 use super::operations::{Caller, Op, Outcome, Past, Spec, Step, hold_id, specs, steps, tick, units};
 use crate::{Amount, Category, Grant, Hold, HoldStatus, Instant, Limit, OnInsufficient, Refusal, Status, Wallet};
 
@@ -128,7 +128,7 @@ pub fn carry_out(
 }
 
 /// The first `count` active grants in burn order, as a call loads them that hopes for the best.
-fn prefix(wallet: &Wallet, count: usize) -> Wallet {
+pub fn prefix(wallet: &Wallet, count: usize) -> Wallet {
     let mut part = wallet.clone();
     part.grants.retain(|g| g.status == Status::Active);
     part.grants.sort_by(Grant::burn_order);
@@ -176,6 +176,20 @@ fn load_named(part: &mut Wallet, whole: &Wallet, caller: Caller, op: &Op) {
             part.grants.extend(whole.find(id).cloned());
         }
     }
+}
+
+/// In words, what first tells two grants apart in the order of consumption.
+fn what_decides(lot: &Lot, other: &Lot) -> &'static str {
+    let promotional = |lot: &Lot| lot.category == Category::Promotional;
+    let differences = [
+        (lot.priority != other.priority, "its priority is lower"),
+        (lot.features.is_empty() != other.features.is_empty(), "it is limited to features"),
+        (lot.ends != other.ends, "it expires earlier"),
+        (promotional(lot) != promotional(other), "it is promotional"),
+        (lot.starts != other.starts, "it began earlier"),
+        (true, "it was made earlier"),
+    ];
+    differences.iter().find(|(differs, _)| *differs).map(|(_, why)| *why).unwrap()
 }
 
 proptest! {
@@ -328,6 +342,10 @@ proptest! {
                     }
                 };
                 prop_assert_eq!(grant.burn_order(other), expected);
+                if expected.is_lt() {
+                    let reason = what_decides(lot, other_lot);
+                    prop_assert_eq!(grant.why_before(other), reason);
+                }
             }
         }
         let [a, b, c] = &grants[..] else { unreachable!() };

@@ -554,7 +554,7 @@ fn usage(random: &mut StdRng) -> Step {
         feature: feature(random),
         value: amount(random),
         cap: random.random_bool(0.35),
-        total: random.random_bool(if std::env::var_os("TEMP_SET").is_some() { 0.15 } else { 0.0 }),
+        total: random.random_bool(0.15),
         ago: random.random_bool(0.2).then(|| random.random_range(-5..500)),
         key: random.random_bool(0.25),
     }

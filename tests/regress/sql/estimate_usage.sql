@@ -49,7 +49,7 @@ SELECT n, r.* FROM (VALUES
 -- A key that was used with this payload: nothing would be charged any more.
 SELECT credits, duplicate FROM estimate($$customer_id => 'acme', resource_id => 'ws', feature_id => 'chat', value => 4, idempotency_key => 'used'$$);
 
--- 400 usages, each estimated and then made: never another figure.
+-- 400 usages, some of them new totals, each estimated and then made: never another figure.
 CREATE TABLE told (n int, e_credits numeric, e_shortfall numeric, e_after numeric, e_error text, credits numeric, shortfall numeric, after numeric, error text);
 DO $$
 DECLARE n int; r text; f text; e record; u record; code text;
@@ -59,10 +59,10 @@ BEGIN
     FOR n IN 1 .. 400 LOOP
         r := (ARRAY['ws', 'ws', 'cap', 're', 'ice'])[1 + n * 3 % 5];
         f := (ARRAY['run', 'chat', 'tokens', 'gift'])[1 + n * 5 % 4];
-        SELECT * INTO e FROM credit_pools.estimate_usage(customer_id => 'acme', resource_id => r, feature_id => f, value => 0.5 + n * 13 % 19, dimensions => jsonb_build_object('size', n % 4), on_insufficient => CASE n % 2 WHEN 0 THEN 'cap' ELSE 'reject' END);
+        SELECT * INTO e FROM credit_pools.estimate_usage(customer_id => 'acme', resource_id => r, feature_id => f, value => 0.5 + n * 13 % 19, dimensions => jsonb_build_object('size', n % 4), on_insufficient => CASE n % 2 WHEN 0 THEN 'cap' ELSE 'reject' END, update_behavior => CASE WHEN n % 11 = 5 THEN 'set' ELSE 'delta' END);
         code := NULL; u := NULL;
         BEGIN
-            SELECT * INTO u FROM credit_pools.report_usage(customer_id => 'acme', resource_id => r, feature_id => f, value => 0.5 + n * 13 % 19, dimensions => jsonb_build_object('size', n % 4), on_insufficient => CASE n % 2 WHEN 0 THEN 'cap' ELSE 'reject' END);
+            SELECT * INTO u FROM credit_pools.report_usage(customer_id => 'acme', resource_id => r, feature_id => f, value => 0.5 + n * 13 % 19, dimensions => jsonb_build_object('size', n % 4), on_insufficient => CASE n % 2 WHEN 0 THEN 'cap' ELSE 'reject' END, update_behavior => CASE WHEN n % 11 = 5 THEN 'set' ELSE 'delta' END);
             INSERT INTO told VALUES (n, e.credits, e.shortfall, e.balance_after, e.error_code, u.credits_consumed, u.shortfall, u.balance);
         EXCEPTION WHEN SQLSTATE 'PC001' OR SQLSTATE 'PC005' OR SQLSTATE 'PC007' THEN
             INSERT INTO told VALUES (n, e.credits, e.shortfall, e.balance_after, e.error_code, NULL, NULL, NULL, SQLSTATE);

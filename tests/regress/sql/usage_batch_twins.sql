@@ -1,4 +1,4 @@
--- report_usage_batch against single calls once more, on pools with limits of the pool and of the customer, feature-limited and ending credits, holds that time out, debt, late usage and recharges: the same results, the same traces.
+-- report_usage_batch against single calls once more, on pools with limits of the pool and of the customer, feature-limited and ending credits, holds that time out, debt, late usage, new totals (update_behavior 'set') and recharges: the same results, the same traces.
 \getenv abs_srcdir PG_ABS_SRCDIR
 \set helpers :abs_srcdir '/include/helpers.sql'
 \i :helpers
@@ -27,8 +27,8 @@ $f$;
 SELECT FROM (VALUES ('single'), ('batch')) v (t), LATERAL twin(t);
 CREATE TABLE event (round int, n int, e jsonb);
 -- Each sixth event repeats one of 60 before with its key and payload; each third has its key only.
-INSERT INTO event SELECT round, n, jsonb_strip_nulls(jsonb_build_object('resource_id', 'p' || m * 7 % 4, 'feature_id', f, 'value', round(1 + m * 31 % 23 / 3.0, 3), 'dimensions', jsonb_build_object('size', m % 9),
-      'on_insufficient', CASE (m + round) % 4 WHEN 0 THEN 'cap' END, 'idempotency_key', CASE WHEN n % 3 = 0 THEN 'key-' || round || '-' || n % 60 END,
+INSERT INTO event SELECT round, n, jsonb_strip_nulls(jsonb_build_object('resource_id', 'p' || m * 7 % 4, 'feature_id', f, 'value', CASE WHEN m % 9 = 3 THEN m * 17 % 29 ELSE round(1 + m * 31 % 23 / 3.0, 3) END, 'dimensions', jsonb_build_object('size', m % 9),
+      'on_insufficient', CASE (m + round) % 4 WHEN 0 THEN 'cap' END, 'idempotency_key', CASE WHEN n % 3 = 0 THEN 'key-' || round || '-' || n % 60 END, 'update_behavior', CASE WHEN m % 9 = 3 THEN 'set' END,
       'occurred_at', CASE WHEN m % 8 = 0 THEN '2026-03-11T05:59:59.999999Z' WHEN m % 8 = 1 THEN '2026-03-10T00:00:00+00:00' END))
   FROM generate_series(1, 4) round, generate_series(0, 119) n, LATERAL (SELECT CASE WHEN n % 6 = 0 THEN n % 60 ELSE n END) x (m), LATERAL (SELECT (ARRAY['run', 'chat', 'tokens'])[1 + m * 5 % 3]) y (f);
 CREATE TABLE result (twin text, round int, n int, credits numeric, shortfall numeric, balance numeric, is_duplicate boolean, error_code text, error_detail text);
@@ -40,7 +40,7 @@ BEGIN
     FOR x IN SELECT n, e FROM event WHERE round = which ORDER BY n LOOP
         BEGIN
             SELECT * INTO r FROM credit_pools.report_usage(customer_id => 'single', resource_id => x.e ->> 'resource_id', feature_id => x.e ->> 'feature_id', value => (x.e ->> 'value')::numeric,
-                on_insufficient => coalesce(x.e ->> 'on_insufficient', 'reject'), idempotency_key => x.e ->> 'idempotency_key', dimensions => x.e -> 'dimensions', occurred_at => (x.e ->> 'occurred_at')::timestamptz);
+                on_insufficient => coalesce(x.e ->> 'on_insufficient', 'reject'), update_behavior => coalesce(x.e ->> 'update_behavior', 'delta'), idempotency_key => x.e ->> 'idempotency_key', dimensions => x.e -> 'dimensions', occurred_at => (x.e ->> 'occurred_at')::timestamptz);
             INSERT INTO result VALUES ('single', which, x.n, r.credits_consumed, r.shortfall, r.balance, r.is_duplicate);
         EXCEPTION WHEN OTHERS THEN
             GET STACKED DIAGNOSTICS detail = PG_EXCEPTION_DETAIL;

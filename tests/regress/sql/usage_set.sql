@@ -48,6 +48,7 @@ SELECT credits_consumed FROM credit_pools.report_usage(customer_id => 'acme', re
 SELECT credits_consumed, balance, is_duplicate FROM credit_pools.report_usage(customer_id => 'acme', resource_id => 'own', feature_id => 'seats', value => 5, update_behavior => 'set', idempotency_key => 'k');
 SELECT credits_consumed, is_duplicate FROM credit_pools.report_usage(customer_id => 'acme', resource_id => 'own', feature_id => 'seats', value => 8, update_behavior => 'set');
 SELECT credits_consumed, balance, is_duplicate FROM credit_pools.report_usage(customer_id => 'acme', resource_id => 'own', feature_id => 'seats', value => 5, update_behavior => 'set', idempotency_key => 'k');
+SELECT balance FROM pools_of('acme') WHERE resource = 'own';
 SELECT n, r.* FROM (VALUES (1, $$value => 6, update_behavior => 'set', idempotency_key => 'k'$$), (2, $$value => 5, idempotency_key => 'k'$$), (3, $$value => -1, update_behavior => 'set'$$), (4, $$value => NULL, update_behavior => 'set'$$), (5, $$value => 'NaN', update_behavior => 'set'$$),
     (6, $$value => 1, update_behavior => 'add'$$), (7, $$value => 0, update_behavior => 'delta'$$)) v (n, arguments), LATERAL refused(format($$SELECT * FROM credit_pools.report_usage(customer_id => 'acme', resource_id => 'own', feature_id => 'seats', %s)$$, arguments)) r ORDER BY n;
 -- A lower total with a key, and again.

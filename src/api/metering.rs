@@ -1,0 +1,59 @@
+//! What meter_table asks for, and the trigger that it makes (sql/schema/67_metering.sql).
+
+use pgrx::prelude::*;
+use pgrx::{AllocatedByPostgres, PgRelation};
+
+use super::{args, call};
+use crate::engine::metering::{self, Metering};
+use crate::error::Error;
+
+#[pg_extern(stable, security_definer)]
+#[search_path(pg_catalog, pg_temp)]
+fn check_metering(
+    table: Option<pg_sys::Oid>,
+    feature_id: Option<&str>,
+    customer_column: Option<&str>,
+    resource_column: Option<&str>,
+    value_column: Option<&str>,
+    key_column: Option<&str>,
+) -> String {
+    call(|| {
+        let table = args::required("table", table)?;
+        // SAFETY: a lock that keeps the table's columns as they are; an oid of no table is PostgreSQL's own error.
+        let table = unsafe { PgRelation::with_lock(table, pg_sys::AccessShareLock as pg_sys::LOCKMODE) };
+        let feature_id = args::id("feature_id", feature_id)?;
+        let metering = Metering {
+            feature_id,
+            customer_column: args::required("customer_column", customer_column)?,
+            resource_column: resource_column.unwrap_or_default(),
+            value_column: value_column.unwrap_or_default(),
+            key_column: key_column.unwrap_or_default(),
+        };
+        metering::check(&table, &metering)?;
+        Ok(metering::trigger_name(feature_id))
+    })
+}
+
+#[pg_extern(immutable, parallel_safe)]
+#[search_path(pg_catalog, pg_temp)]
+fn metering_trigger(feature_id: Option<&str>) -> Option<String> {
+    feature_id.map(metering::trigger_name)
+}
+
+/// AFTER INSERT, for each statement, with a transition table: charges its rows.
+#[pg_trigger]
+fn charge_inserted<'a>(
+    trigger: &'a PgTrigger<'a>,
+) -> Result<Option<PgHeapTuple<'a, AllocatedByPostgres>>, std::convert::Infallible> {
+    call(|| {
+        let wrong = || Error::state("charge_inserted is for triggers that meter_table makes");
+        let arguments = trigger.extra_args().map_err(|_| wrong())?;
+        let [feature_id, customer_column, resource_column, value_column, key_column] = arguments.as_slice() else {
+            return Err(wrong());
+        };
+        let table = trigger.relation().map_err(|_| wrong())?;
+        let metering = Metering { feature_id, customer_column, resource_column, value_column, key_column };
+        metering::charge(trigger, &table, &metering)
+    });
+    Ok(None)
+}
