@@ -16,6 +16,11 @@ FROM generate_series(1, 100) c, generate_series(1, 100) w,
      LATERAL credit_pools.grant_credits(customer_id => 'customer-' || c, resource_id => 'workspace-' || w,
                                         credit_type_id => 'ai-tokens', amount => 1000000000) g;
 
+-- A table whose rows are usage.
+CREATE TABLE metered_event (customer text, workspace text, tokens bigint);
+SELECT * FROM credit_pools.meter_table("table" => 'metered_event', feature_id => 'feature-ai-tokens', customer_column => 'customer',
+                                       resource_column => 'workspace', value_column => 'tokens');
+
 -- The floor: what any wallet has to write, without a rule in it.
 CREATE TABLE floor_pool (
     pool_id bigint PRIMARY KEY,

@@ -145,11 +145,14 @@ pub fn optional_positive(argument: &str, value: &Option<AnyNumeric>) -> Result<O
 
 pub fn optional_not_negative(argument: &str, value: &Option<AnyNumeric>) -> Result<Option<Amount>> {
     let Some(value) = value else { return Ok(None) };
-    let amount = any_amount(argument, value)?;
+    not_negative_amount(argument, any_amount(argument, value)?).map(Some)
+}
+
+pub fn not_negative_amount(argument: &str, amount: Amount) -> Result<Amount> {
     if amount.is_negative() {
         return Err(Error::argument(argument, format!("{argument} must not be negative")));
     }
-    Ok(Some(amount))
+    Ok(amount)
 }
 
 /// A limit: zero or more, or Infinity.

@@ -1,6 +1,6 @@
 //! report_usage_batch.
 
-use credit_pools_domain::{Amount, UsageEvent, parse_events};
+use credit_pools_domain::{UsageEvent, parse_events};
 use pgrx::JsonB;
 use pgrx::prelude::*;
 use serde_json::Value;
@@ -104,10 +104,9 @@ fn request<'e>(customer_id: &'e str, event: &'e UsageEvent<'e>) -> Result<Reques
     let resource_id = args::resource(event.resource_id.as_deref())?;
     let feature_id = args::id("feature_id", event.feature_id.as_deref())?;
     let value = args::required("value", event.value)?;
-    let value = if behavior == Behavior::Set && value.is_zero() {
-        Amount::ZERO
-    } else {
-        args::positive_amount("value", value)?
+    let value = match behavior {
+        Behavior::Delta => args::positive_amount("value", value)?,
+        Behavior::Set => args::not_negative_amount("value", value)?,
     };
     Ok(Request {
         customer_id,

@@ -273,7 +273,8 @@ impl<'e, 'a> Batch<'e, 'a> {
         let usage_id = next_id(Sequence::Usage);
         let note = usage::note(request, usage_id, drawn, Some(&quote.rate.price), event.key.as_ref());
         if let Some(touched) = self.touched.get_mut(index) {
-            *touched = true;
+            // A usage that moves no credits leaves the pool alone, unless the clock has moved it.
+            *touched |= drawn.credits.is_positive() || pool.has_due();
         }
         if drawn.credits.is_zero() {
             if !ledger::insert_unbooked(&pool.row, &note, &self.actor, occurred_at, pool.now) {

@@ -10,7 +10,7 @@ use super::pool::{self, LockedPool, describe_scope};
 use super::recharging::customer_zone;
 use crate::clock;
 use crate::error::{Error, Kind, Result};
-use crate::store::limits::{self, Covered, LimitRow};
+use crate::store::limits::{self, Covered, LimitRow, Of};
 use crate::store::pools::PoolRow;
 use crate::store::{catalogue, customers, ledger, pools};
 
@@ -19,18 +19,21 @@ use crate::store::{catalogue, customers, ledger, pools};
 pub struct Limits(Vec<Rc<RefCell<LimitRow>>>);
 
 impl Limits {
-    /// Of a locked pool, in their present windows. The rows are locked, too.
+    /// Of a locked pool, in their present windows. The rows are locked, too. What holds of this pool gave back is taken off
+    /// when it is booked; that of others may not be booked yet.
     pub fn lock_for(pool: &PoolRow, now: Instant) -> Limits {
-        Limits::entered(limits::lock_for(&pool.customer_id, &pool.credit_type_id, &pool.resource_id), pool, now)
+        let rows = limits::lock_for(&pool.customer_id, &pool.credit_type_id, &pool.resource_id);
+        Limits::entered(rows, pool, now, |row| row.all_resources.then_some(Of::AllBut(pool.pool_id)))
     }
 
-    /// The same without a lock, for reads.
+    /// The same without a lock, for reads: nothing is booked first.
     pub fn read_for(pool: &PoolRow, now: Instant) -> Limits {
-        Limits::entered(limits::read_for(&pool.customer_id, &pool.credit_type_id, &pool.resource_id), pool, now)
+        let rows = limits::read_for(&pool.customer_id, &pool.credit_type_id, &pool.resource_id);
+        Limits::entered(rows, pool, now, |row| Some(if row.all_resources { Of::All } else { Of::Pool(pool.pool_id) }))
     }
 
-    fn entered(mut rows: Vec<LimitRow>, pool: &PoolRow, now: Instant) -> Limits {
-        let PoolRow { customer_id, credit_type_id, pool_id, .. } = pool;
+    fn entered(mut rows: Vec<LimitRow>, pool: &PoolRow, now: Instant, of: impl Fn(&LimitRow) -> Option<Of>) -> Limits {
+        let PoolRow { customer_id, credit_type_id, .. } = pool;
         if !rows.is_empty() {
             let zone = customer_zone(customer_id).unwrap_or_else(|_| Zone::utc());
             for row in &mut rows {
@@ -38,9 +41,8 @@ impl Limits {
                 if let Ok(window) = zone.window(row.per, now) {
                     row.limit.enter(window);
                 }
-                if row.all_resources {
-                    let since = row.limit.window_start;
-                    row.over = limits::timed_out_elsewhere(customer_id, credit_type_id, *pool_id, since, now);
+                if let Some(of) = of(row) {
+                    row.over = limits::timed_out(customer_id, credit_type_id, of, row.limit.window_start, now);
                 }
             }
         }

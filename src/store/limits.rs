@@ -75,22 +75,32 @@ pub fn read_for(customer_id: &str, credit_type_id: &str, scope_id: &str) -> Vec<
     READ.rows(&[Arg::Text(customer_id), Arg::Text(credit_type_id), Arg::Text(scope_id)], read)
 }
 
-/// What holds of a customer's other pools that were made since an instant still count for, though their time is over.
-pub fn timed_out_elsewhere(
-    customer_id: &str,
-    credit_type_id: &str,
-    pool_id: i64,
-    since: Instant,
-    now: Instant,
-) -> Amount {
+/// Whose holds.
+#[derive(Clone, Copy)]
+pub enum Of {
+    Pool(i64),
+    /// Every pool of the customer and credit type, or every other.
+    All,
+    AllBut(i64),
+}
+
+/// What holds that were made since an instant still count for, though their time is over.
+pub fn timed_out(customer_id: &str, credit_type_id: &str, of: Of, since: Instant, now: Instant) -> Amount {
     static SUM: Statement = Statement::new(
         "SELECT sum(r.held)
          FROM credit_pools.reservation r
          JOIN credit_pools.pool p ON p.customer_id = r.customer_id AND p.pool_id = r.pool_id
-         WHERE r.customer_id = $1 AND p.credit_type_id = $2 AND r.pool_id <> $3 AND r.status = 'active'
-           AND r.created_at >= $4 AND r.expires_at <= $5",
+         WHERE r.customer_id = $1 AND p.credit_type_id = $2 AND r.status = 'active'
+           AND r.created_at >= $3 AND r.expires_at <= $4
+           AND ($5::bigint IS NULL OR r.pool_id = $5) AND ($6::bigint IS NULL OR r.pool_id <> $6)",
     );
-    let args = [Arg::Text(customer_id), Arg::Text(credit_type_id), Arg::Int(pool_id), Arg::Time(since), Arg::Time(now)];
+    let (only, but) = match of {
+        Of::Pool(pool_id) => (Some(pool_id), None),
+        Of::All => (None, None),
+        Of::AllBut(pool_id) => (None, Some(pool_id)),
+    };
+    let (customer, credit_type) = (Arg::Text(customer_id), Arg::Text(credit_type_id));
+    let args = [customer, credit_type, Arg::Time(since), Arg::Time(now), Arg::MaybeInt(only), Arg::MaybeInt(but)];
     SUM.first(&args, |row| row.amount(1)).flatten().unwrap_or_default()
 }
 

@@ -195,7 +195,9 @@ fn draw(random: &mut StdRng, now: i64) -> Map<String, Value> {
     }
     match random.random_range(0..10) {
         0 => _ = event.insert("update_behavior".into(), json!("delta")),
-        1 if std::env::var_os("TEMP_E4").is_none() || event["value"] != json!(-1) => _ = event.insert("update_behavior".into(), json!("set")),
+        1 if std::env::var_os("TEMP_E4").is_none() || event["value"] != json!(-1) => {
+            _ = event.insert("update_behavior".into(), json!("set"))
+        }
         _ => {}
     }
     if random.random_bool(0.2) {

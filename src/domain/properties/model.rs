@@ -113,6 +113,9 @@ pub struct Row {
     pub reason: Option<&'static str>,
     /// The hold that it moves, by its number.
     pub hold: Option<usize>,
+    /// From what to what it changes the priority and the end of the grant or the hold.
+    pub priority: Option<(i16, i16)>,
+    pub ends: Option<(Option<i64>, Option<i64>)>,
 }
 
 /// Credits put aside.
@@ -162,9 +165,7 @@ pub struct Model {
 
 impl Model {
     pub fn open(unit: i128) -> Model {
-        let opening =
-            Row { kind: EntryType::Open, amount: 0, balance: 0, grant: None, at: 0, reason: None, hold: None };
-        Model {
+        let mut model = Model {
             unit,
             now: 0,
             debt: 0,
@@ -172,11 +173,13 @@ impl Model {
             frozen: false,
             ceiling: None,
             lots: vec![],
-            rows: vec![opening],
+            rows: vec![],
             holds: vec![],
             usages: vec![],
             payments: vec![],
-        }
+        };
+        model.book(EntryType::Open, None, 0, 0);
+        model
     }
 
     pub fn credits(&self, count: i128) -> Amount {
@@ -215,8 +218,8 @@ impl Model {
 
     /// The same where several rows say what has been done.
     fn book(&mut self, kind: EntryType, grant: Option<i64>, amount: i128, at: i64) {
-        let balance = self.rows.last().unwrap().balance + amount;
-        self.rows.push(Row { kind, amount, balance, grant, at, reason: None, hold: None });
+        let balance = self.rows.last().map_or(0, |last| last.balance) + amount;
+        self.rows.push(Row { kind, amount, balance, grant, at, reason: None, hold: None, priority: None, ends: None });
     }
 
     /// The open grants by their place: as many as come before one, so far back it is.
@@ -534,8 +537,9 @@ impl Model {
         if self.holds[number].ends == ends {
             return Ok(false);
         }
-        self.holds[number].ends = ends;
+        let before = std::mem::replace(&mut self.holds[number].ends, ends);
         self.book(EntryType::Update, None, 0, self.now);
+        self.rows.last_mut().unwrap().ends = Some((Some(before), Some(ends)));
         self.mark(self.rows.len() - 1, number);
         Ok(true)
     }
@@ -683,14 +687,16 @@ impl Model {
     pub fn update(&mut self, id: i64, priority: Option<i16>, ends: Option<i64>) -> Result<(), Refusal> {
         let index = self.index(id)?;
         let lot = &mut self.lots[index];
-        let changes = priority.is_some_and(|priority| priority != lot.priority)
-            || ends.is_some_and(|ends| Some(ends) != lot.ends);
-        if changes && !lot.is_open() {
+        let priorities = priority.filter(|new| *new != lot.priority).map(|new| (lot.priority, new));
+        let both_ends = ends.filter(|new| Some(*new) != lot.ends).map(|new| (lot.ends, Some(new)));
+        if (priorities.is_some() || both_ends.is_some()) && !lot.is_open() {
             return Err(Refusal::GrantClosed { status: lot.state });
         }
         lot.priority = priority.unwrap_or(lot.priority);
         lot.ends = ends.or(lot.ends);
         self.record(EntryType::Update, Some(id), self.now);
+        let row = self.rows.last_mut().unwrap();
+        (row.priority, row.ends) = (priorities, both_ends);
         Ok(())
     }
 

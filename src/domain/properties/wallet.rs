@@ -6,8 +6,10 @@ use proptest::prelude::*;
 
 use super::cases;
 use super::model::{Lot, Model};
-use super::operations::{Caller, Op, Outcome, Past, Spec, Step, hold_id, specs, steps, tick, units};
-use crate::{Amount, Category, Grant, Hold, HoldStatus, Instant, Limit, OnInsufficient, Refusal, Status, Wallet};
+use super::operations::{Caller, Op, Outcome, Past, Spec, Step, hold_id, specs, steps, tick, tick_or_never, units};
+use crate::{
+    Amount, Category, Grant, GrantChange, Hold, HoldStatus, Instant, Limit, OnInsufficient, Refusal, Status, Wallet,
+};
 
 /// The clock makes grants for plans only.
 pub fn no_plan() -> i64 {
@@ -48,6 +50,8 @@ fn assert_as_model(wallet: &Wallet, model: &Model, rows_seen: usize) {
         let expected = (row.kind, model.credits(row.amount), model.credits(row.balance), row.grant, tick(row.at));
         assert_eq!(found, expected);
         assert_eq!(entry.reservation, row.hold.map(hold_id));
+        let ends = row.ends.map(|(from, to)| (tick_or_never(from), tick_or_never(to)));
+        assert_eq!(entry.change, GrantChange { priority: row.priority, expires_at: ends });
     }
     let next_event = model.lots.iter().filter_map(|lot| lot.next_event()).chain(model.next_time_out()).min();
     assert!(wallet.next_transition <= next_event.map_or(Instant::INFINITY, tick), "would sleep past an event");

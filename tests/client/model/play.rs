@@ -160,12 +160,6 @@ impl<'a> Game<'a> {
             };
             self.pools[place].grant(grant, 0);
         }
-        if std::env::var_os("TEMP_L2").is_some() {
-            self.call(Call::Limit { pool: Some(0), per: 1440, amount: Some(20000) })?;
-            self.call(Call::Limit { pool: Some(1), per: 60, amount: Some(10000) })?;
-            self.call(Call::Limit { pool: None, per: 60, amount: Some(12000) })?;
-            self.call(Call::Limit { pool: None, per: 1440, amount: Some(40000) })?;
-        }
         self.compare(true)
     }
 
@@ -244,7 +238,6 @@ impl<'a> Game<'a> {
                 self.holds += 1;
                 Call::Reserve { pool: *pool, id: format!("h{}", self.holds), of: of.clone(), ttl: self.meeting(*ttl) }
             }
-            Step::Limit { .. } if std::env::var_os("TEMP_L2").is_some() => return Ok(()),
             Step::Settle { nth, figure, last, key: keyed } => {
                 let Some((pool, place)) = self.youngest_hold(*nth) else { return Ok(()) };
                 let hold = &self.pools[pool].holds[place];

@@ -51,7 +51,12 @@ impl Cluster {
         let limit = Instant::now() + Duration::from_secs(60);
         loop {
             match self.try_session() {
-                Ok(session) => return session,
+                Ok(mut session) => {
+                    // It may be one that the server still took before it noticed, and ends with the others.
+                    if session.try_exec("SELECT pg_sleep(0.2)").is_ok() {
+                        return session;
+                    }
+                }
                 Err(error) if Instant::now() > limit => panic!("the server does not come back: {error}"),
                 Err(_) => sleep(Duration::from_millis(50)),
             }

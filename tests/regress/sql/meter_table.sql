@@ -47,7 +47,7 @@ INSERT INTO job VALUES (2, 'acme', 'ws', 20, 'again'), (11, 'acme', 'ws', 2, 'ne
 SELECT balance FROM pools_of('acme') WHERE resource = 'ws';
 INSERT INTO job VALUES (NULL, 'acme', 'ws', 2, 'no key'), (NULL, 'acme', 'ws', 2, 'no key');
 SELECT balance FROM pools_of('acme') WHERE resource = 'ws';
--- A row that cannot be charged fails the statement: none of its rows is there, nothing is charged, and DETAIL says which one.
+-- A row that cannot be charged fails the statement: none of its rows is there, nothing is charged, and DETAIL says which one (and its column).
 SELECT count(*) AS rows FROM job \gset
 SELECT n, r.* FROM (VALUES
     (1, $$(12, 'acme', 'ws', 2, ''), (13, 'globex', '7', 171, ''), (14, 'acme', 'ws', 2, '')$$),

@@ -13,13 +13,13 @@ SELECT FROM credit_pools.define_rate(feature_id => 'chat', credit_type_id => 'cr
 SELECT FROM credit_pools.define_rate(feature_id => 'tokens', credit_type_id => 'credits', formula => 'max(value, size) / 3', effective_at => '2026-03-01 00:00+00');
 CREATE FUNCTION twin(twin text) RETURNS void LANGUAGE sql AS $f$
     SELECT credit_pools.provision_subscription(customer_id => twin, plan_id => 'basic', resource_id => 'p' || i) FROM generate_series(0, 3) i;
-    SELECT credit_pools.set_pool(customer_id => twin, credit_type_id => 'credits', resource_id => 'p1', overdraft_limit => 150);
+    SELECT credit_pools.set_pool(customer_id => twin, credit_type_id => 'credits', resource_id => 'p1', overdraft_limit => 20);
     SELECT credit_pools.set_pool(customer_id => twin, credit_type_id => 'credits', resource_id => 'p3', overdraft_limit => 'Infinity');
     SELECT credit_pools.grant_credits(customer_id => twin, credit_type_id => 'credits', resource_id => r, amount => a, priority => p, reason => n, feature_ids => f, effective_at => s, expires_at => e)
       FROM (VALUES ('p0', 60, 10, 'A', NULL, NULL, timestamptz '2026-03-11 00:00+00'), ('p0', 40, 50, 'B', '{chat}'::text[], NULL, NULL), ('p0', 30, 5, 'C', '{run,tokens}', timestamptz '2026-03-11 12:00+00', NULL),
         ('p1', 70, 50, 'D', NULL, timestamptz '2026-03-12 00:00+00', NULL), ('p2', 10, 50, 'E', NULL, NULL, timestamptz '2026-03-11 18:00+00')) v (r, a, p, n, f, s, e);
     SELECT credit_pools.reserve_credits(customer_id => twin, reservation_id => 'h' || i, resource_id => 'p' || i % 4, credit_type_id => 'credits', amount => 4 + i, ttl => i * interval '4 hours') FROM generate_series(1, 6) i;
-    SELECT credit_pools.set_limit(customer_id => twin, credit_type_id => 'credits', resource_id => 'p0', amount => 60, per => '1 day');
+    SELECT credit_pools.set_limit(customer_id => twin, credit_type_id => 'credits', resource_id => 'p0', amount => 90, per => '1 day');
     SELECT credit_pools.set_limit(customer_id => twin, credit_type_id => 'credits', resource_id => 'p3', amount => 190, per => '1 month');
     SELECT credit_pools.set_limit(customer_id => twin, credit_type_id => 'credits', amount => 240, per => '1 day', all_resources => true);
     SELECT credit_pools.set_auto_recharge(customer_id => twin, credit_type_id => 'credits', resource_id => 'p2', threshold => 20, recharge_amount => 25, settlement => 'immediate', max_count => 5, price_per_credit => 0.01, price_currency => 'EUR', max_spend => 1)
@@ -27,7 +27,7 @@ $f$;
 SELECT FROM (VALUES ('single'), ('batch')) v (t), LATERAL twin(t);
 CREATE TABLE event (round int, n int, e jsonb);
 -- Each sixth event repeats one of 60 before with its key and payload; each third has its key only.
-INSERT INTO event SELECT round, n, jsonb_strip_nulls(jsonb_build_object('resource_id', 'p' || m * 7 % 4, 'feature_id', f, 'value', CASE WHEN m % 9 = 3 THEN m * 17 % 29 ELSE round(1 + m * 31 % 23 / 3.0, 3) END, 'dimensions', jsonb_build_object('size', m % 9),
+INSERT INTO event SELECT round, n, jsonb_strip_nulls(jsonb_build_object('resource_id', 'p' || m * 7 % 4, 'feature_id', f, 'value', CASE WHEN m = 15 THEN 130 WHEN m % 9 = 3 THEN m * 17 % 29 ELSE round(1 + m * 31 % 23 / 3.0, 3) END, 'dimensions', jsonb_build_object('size', m % 9),
       'on_insufficient', CASE (m + round) % 4 WHEN 0 THEN 'cap' END, 'idempotency_key', CASE WHEN n % 3 = 0 THEN 'key-' || round || '-' || n % 60 END, 'update_behavior', CASE WHEN m % 9 = 3 THEN 'set' END,
       'occurred_at', CASE WHEN m % 8 = 0 THEN '2026-03-11T05:59:59.999999Z' WHEN m % 8 = 1 THEN '2026-03-10T00:00:00+00:00' END))
   FROM generate_series(1, 4) round, generate_series(0, 119) n, LATERAL (SELECT CASE WHEN n % 6 = 0 THEN n % 60 ELSE n END) x (m), LATERAL (SELECT (ARRAY['run', 'chat', 'tokens'])[1 + m * 5 % 3]) y (f);
