@@ -1,11 +1,12 @@
 //! What meter_table asks for, and the trigger that it makes (sql/schema/67_metering.sql).
 
+use pgrx::AllocatedByPostgres;
 use pgrx::prelude::*;
-use pgrx::{AllocatedByPostgres, PgRelation};
 
 use super::{args, call};
 use crate::engine::metering::{self, Metering};
 use crate::error::Error;
+use crate::store::transition;
 
 #[pg_extern(stable, security_definer)]
 #[search_path(pg_catalog, pg_temp)]
@@ -18,9 +19,8 @@ fn check_metering(
     key_column: Option<&str>,
 ) -> String {
     call(|| {
-        let table = args::required("table", table)?;
-        // SAFETY: a lock that keeps the table's columns as they are; an oid of no table is PostgreSQL's own error.
-        let table = unsafe { PgRelation::with_lock(table, pg_sys::AccessShareLock as pg_sys::LOCKMODE) };
+        let table = transition::open(args::required("table", table)?);
+        let table = table.ok_or_else(|| Error::argument("table", "table does not exist"))?;
         let feature_id = args::id("feature_id", feature_id)?;
         let metering = Metering {
             feature_id,

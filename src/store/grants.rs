@@ -228,14 +228,17 @@ pub fn update(customer_id: &str, grant: &Grant) {
     UPDATE.run(&changeable(customer_id, grant));
 }
 
-/// The same for many grants at once, each with its customer.
+/// The same for many grants at once, each with its customer. Their pools are locked, so that they stay in their places.
 pub fn update_all(grants: &[(&str, &Grant)]) {
     static UPDATE: Statement = Statement::new(
         "UPDATE credit_pools.pool_grant g SET consumed = u.consumed, held = u.held, expired = u.expired,
              voided = u.voided, status = u.status, unpaid = u.unpaid, expires_at = u.expires_at, priority = u.priority
          FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
              u (customer_id, grant_id, consumed, held, expired, voided, status, unpaid, expires_at, priority)
-         WHERE g.customer_id = u.customer_id AND g.grant_id = u.grant_id",
+         CROSS JOIN LATERAL (
+             SELECT i.ctid AS place FROM credit_pools.pool_grant i
+             WHERE i.customer_id = u.customer_id AND i.grant_id = u.grant_id LIMIT 1) i
+         WHERE g.ctid = i.place",
     );
     let rows: Vec<[Arg; UPDATE_ARGS]> =
         grants.iter().map(|(customer_id, grant)| changeable(customer_id, grant)).collect();

@@ -482,9 +482,11 @@ pub fn taken_keys(keys: &[(&str, &str)]) -> Vec<(String, String)> {
     static FIND: Statement = Statement::new(
         "SELECT e.customer_id, e.idempotency_key
          FROM unnest($1, $2) k (customer_id, key)
-         JOIN credit_pools.ledger_entry e
-           ON e.customer_id = k.customer_id AND e.idempotency_key = k.key AND e.credits IS NOT NULL
-              AND e.idempotency_key IS NOT NULL",
+         CROSS JOIN LATERAL (
+             SELECT e.customer_id, e.idempotency_key FROM credit_pools.ledger_entry e
+             WHERE e.customer_id = k.customer_id AND e.idempotency_key = k.key AND e.credits IS NOT NULL
+               AND e.idempotency_key IS NOT NULL
+             LIMIT 1) e",
     );
     if keys.is_empty() {
         return Vec::new();

@@ -120,13 +120,21 @@ pub type Name<'a> = (&'a str, &'a str, &'a str);
 
 /// Locks pools by name, in the order of customers and ids, whatever the order of the names.
 pub fn lock_by_names(names: &[Name]) -> Vec<PoolRow> {
+    // Each by a look into the index (here and in `update_all`), whatever PostgreSQL takes the size of the table for.
     static LOCK: Statement = Statement::new(concat!(
-        "SELECT ",
+        "SELECT p.*
+         FROM (SELECT i.customer_id, i.pool_id
+               FROM unnest($1, $2, $3) n (customer_id, scope_id, credit_type_id)
+               CROSS JOIN LATERAL (
+                   SELECT p.customer_id, p.pool_id FROM credit_pools.pool p
+                   WHERE p.customer_id = n.customer_id AND p.scope_id = n.scope_id
+                     AND p.credit_type_id = n.credit_type_id
+                   LIMIT 1) i
+               ORDER BY i.customer_id, i.pool_id) s
+         CROSS JOIN LATERAL (SELECT ",
         pool_columns!(),
-        " FROM unnest($1, $2, $3) n (customer_id, scope_id, credit_type_id)
-          JOIN credit_pools.pool p
-            ON p.customer_id = n.customer_id AND p.scope_id = n.scope_id AND p.credit_type_id = n.credit_type_id
-          ORDER BY p.customer_id, p.pool_id FOR NO KEY UPDATE OF p"
+        " FROM credit_pools.pool p
+          WHERE p.customer_id = s.customer_id AND p.pool_id = s.pool_id FOR NO KEY UPDATE OF p) p"
     ));
     if names.is_empty() {
         return Vec::new();
@@ -321,7 +329,7 @@ pub fn update(pool: &PoolRow) {
     UPDATE.run(&state(pool));
 }
 
-/// The same for many pools at once.
+/// The same for many pools at once. They are locked, so that they stay in their places.
 pub fn update_all(pools: &[&PoolRow]) {
     static UPDATE: Statement = Statement::new(
         "UPDATE credit_pools.pool p SET seq = u.seq, balance = u.balance, held = u.held, debt = u.debt,
@@ -336,7 +344,10 @@ pub fn update_all(pools: &[&PoolRow]) {
              u (customer_id, pool_id, seq, balance, held, debt, restricted, granted, consumed, expired, voided,
                 overdraft_limit, frozen, next_transition_at, scope_revision, recharge_threshold, last_recharge_id,
                 breaker_opened_at, last_hash, last_recorded_at, metadata, unbacked, limited)
-         WHERE p.customer_id = u.customer_id AND p.pool_id = u.pool_id",
+         CROSS JOIN LATERAL (
+             SELECT i.ctid AS place FROM credit_pools.pool i
+             WHERE i.customer_id = u.customer_id AND i.pool_id = u.pool_id LIMIT 1) i
+         WHERE p.ctid = i.place",
     );
     let rows: Vec<[Arg; POOL_ARGS]> = pools.iter().map(|pool| state(pool)).collect();
     super::spi::run_columns(&UPDATE, &rows);

@@ -153,12 +153,14 @@ pub fn plan_at(customer_id: &str, subscription_id: &str, at: Instant) -> Option<
 /// The same of many scopes (customer, resource) at once, each with its customer.
 pub fn of_scopes(scopes: &[(&str, &str)]) -> Vec<(String, Subscription)> {
     static FIND: Statement = Statement::new(concat!(
-        "SELECT ",
+        "SELECT s.*
+         FROM unnest($1, $2) n (customer_id, resource_id)
+         CROSS JOIN LATERAL (SELECT ",
         subscription_columns!(),
         ", s.customer_id
-          FROM unnest($1, $2) n (customer_id, resource_id)
-          JOIN credit_pools.subscription s
-            ON s.customer_id = n.customer_id AND s.resource_id = n.resource_id AND s.status = 'active'"
+          FROM credit_pools.subscription s
+          WHERE s.customer_id = n.customer_id AND s.resource_id = n.resource_id AND s.status = 'active'
+          LIMIT 1) s"
     ));
     if scopes.is_empty() {
         return Vec::new();

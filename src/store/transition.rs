@@ -11,6 +11,20 @@ pub struct Column {
     kind: pg_sys::Oid,
 }
 
+/// Opens a table with a lock that keeps its columns as they are; nothing where there is none.
+pub fn open(table: pg_sys::Oid) -> Option<PgRelation> {
+    // SAFETY: looks before it opens; the relation's lock is kept to the transaction's end.
+    unsafe {
+        let lock = pg_sys::AccessShareLock as pg_sys::LOCKMODE;
+        let relation = pg_sys::try_relation_open(table, lock);
+        if relation.is_null() {
+            return None;
+        }
+        pg_sys::relation_close(relation, pg_sys::NoLock as pg_sys::LOCKMODE);
+        Some(PgRelation::open(table))
+    }
+}
+
 /// The columns of a table by name: their numbers and types, a domain's as what it is made of.
 pub fn column(table: &PgRelation, name: &str) -> Option<Column> {
     let shape = table.tuple_desc();

@@ -198,7 +198,7 @@ fn plausible(function: &Function, argument: &Argument) -> Option<Vec<String>> {
         "reservation_id" => &["'r1'", "'r1'", "'r2'", "NULL"],
         "ttl" => &["'1 hour'", "'1 second'"],
         "per" => &["'1 day'", "'1 hour'"],
-        "table" => &["'metered'"],
+        "table" => &["'metered'::regclass"],
         "customer_column" => &["'customer'"],
         "resource_column" => &["'resource'", "NULL"],
         "value_column" => &["'units'", "NULL"],
@@ -255,7 +255,8 @@ fn spelled(function: &Function, values: &[Option<String>]) -> String {
         .zip(values)
         .filter_map(|(argument, value)| {
             let value = value.as_deref()?;
-            let name = if argument.name.is_empty() { String::new() } else { format!("{} => ", argument.name) };
+            // Quoted: one of them is a reserved word.
+            let name = if argument.name.is_empty() { String::new() } else { format!("\"{}\" => ", argument.name) };
             Some(format!("{name}({value})::{}", argument.kind))
         })
         .collect();

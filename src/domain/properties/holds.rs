@@ -239,4 +239,18 @@ proptest! {
         let paid = Past::paid(&wallet.entries);
         prop_assert_eq!(wallet.reverse(&drawn, &paid, credits(taken + more), tick(now)), Err(Refusal::Overflow));
     }
+
+    /// The payments of debt have to be told: nothing is made up for those that are not.
+    #[test]
+    fn debt_that_was_paid_is_not_reversed_without_its_payments((now, before) in pools(), cost in 1..40_i128, pays in 1..40_i128) {
+        let mut wallet = Wallet { overdraft: Limit::Unlimited, ..before };
+        let first = wallet.entries.len();
+        wallet.draw(credits(cost), None, OnInsufficient::Reject, tick(now)).unwrap();
+        let drawn = drawn(&wallet, first);
+        let grant = Grant::new(1_000, credits(pays), Category::Paid, 50, tick(now), tick(now));
+        wallet.add(grant, false, tick(now)).unwrap();
+        let owed: i128 = drawn.iter().filter(|part| part.grant_id.is_none()).map(|part| part.left.raw()).sum();
+        let expected = if owed > wallet.figures.debt.raw() { Err(Refusal::Overflow) } else { Ok(()) };
+        prop_assert_eq!(wallet.reverse(&drawn, &[], credits(cost), tick(now)), expected);
+    }
 }

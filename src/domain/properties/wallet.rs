@@ -138,7 +138,7 @@ pub fn prefix(wallet: &Wallet, count: usize) -> Wallet {
     part.grants.sort_by(Grant::burn_order);
     part.grants.truncate(count);
     part.holds.clear();
-    part.all_loaded = false;
+    (part.all_loaded, part.prefix_loaded) = (false, true);
     part
 }
 
@@ -176,8 +176,8 @@ fn load_named(part: &mut Wallet, whole: &Wallet, caller: Caller, op: &Op) {
         _ => {}
     }
     for id in grants {
-        if part.find(id).is_err() {
-            part.grants.extend(whole.find(id).cloned());
+        if let (Err(_), Ok(grant)) = (part.find(id), whole.find(id)) {
+            part.push(grant.clone());
         }
     }
 }

@@ -264,6 +264,27 @@ impl Call {
         }
     }
 
+    pub fn name(&self) -> &'static str {
+        match self {
+            Call::Grant { .. } => "grant",
+            Call::Confirm { .. } => "confirm",
+            Call::Void { .. } => "void",
+            Call::Usage { total: true, .. } => "usage by total",
+            Call::Usage { .. } => "usage",
+            Call::Limit { .. } => "limit",
+            Call::Consume { .. } => "consume",
+            Call::Overdraft { .. } => "overdraft",
+            Call::Freeze { .. } => "freeze",
+            Call::Reserve { .. } => "reserve",
+            Call::Settle { .. } => "settle",
+            Call::Release { .. } => "release",
+            Call::Extend { .. } => "extend",
+            Call::Reverse { .. } => "reverse",
+            Call::Transfer { .. } => "transfer",
+            Call::Update { .. } => "update",
+        }
+    }
+
     pub fn with_other_amount(&self) -> Call {
         let mut call = self.clone();
         match &mut call {

@@ -3,7 +3,7 @@
 use crate::calls::{Call, Charge, EPOCH, Figure, Of, POOLS, RATES, Step, batch, instant};
 use crate::holds::{State, Usage};
 use crate::naive::{Amount, Entry, Grant, Minute, Pool, Refused};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use support::{Fault, Row, Session, units};
 
 /// A difference between the server and the model.
@@ -41,7 +41,11 @@ pub struct Game<'a> {
     holds: usize,
     limits: Vec<Limit>,
     trail: Vec<String>,
+    /// How often each kind of call worked, or was refused.
+    counts: Counts,
 }
+
+pub type Counts = BTreeMap<&'static str, (usize, usize)>;
 
 /// At most so much per calendar window, of a pool or of all of them.
 #[derive(Clone, Debug)]
@@ -90,10 +94,11 @@ impl<'a> Game<'a> {
             holds: 0,
             limits: Vec::new(),
             trail: Vec::new(),
+            counts: Counts::new(),
         }
     }
 
-    pub fn play(mut self, steps: &[Step]) -> Result<(), Difference> {
+    pub fn play(mut self, steps: &[Step]) -> Result<Counts, Difference> {
         let mut at = 0;
         let mut result = self.begin();
         for (number, step) in steps.iter().enumerate() {
@@ -104,7 +109,10 @@ impl<'a> Game<'a> {
             result = self.step(step, number).and_then(|()| self.compare(number % 4 == 3));
         }
         let result = result.and_then(|()| self.finish());
-        result.map_err(|what| Difference { step: at, what, trail: self.trail })
+        match result {
+            Ok(()) => Ok(self.counts),
+            Err(what) => Err(Difference { step: at, what, trail: self.trail }),
+        }
     }
 
     fn write(&mut self, sql: &str) -> Result<Row, String> {
@@ -351,6 +359,7 @@ impl<'a> Game<'a> {
                     if !codes.contains(&fault.code.as_str()) || fault.figure("index") != Some(number.to_string()) {
                         differs!("event {number} should fail with {codes:?}: {fault}");
                     }
+                    self.counts.entry("batch").or_default().1 += 1;
                     return Ok(());
                 }
                 (Outcome::Error(codes, _), Ok(rows)) if !atomic => {
@@ -385,6 +394,7 @@ impl<'a> Game<'a> {
         if let Err(fault) = answer {
             differs!("should work: {fault}");
         }
+        self.counts.entry("batch").or_default().0 += 1;
         (self.pools, self.done) = (pools, done);
         Ok(())
     }
@@ -493,6 +503,7 @@ impl<'a> Game<'a> {
                 if row.has("is_duplicate") && call.kind() != "other" && !says_itself && row.flag("is_duplicate") {
                     differs!("not a duplicate: {row:?}\n from {sql}");
                 }
+                self.counts.entry(call.name()).or_default().0 += 1;
                 self.pools = pools;
                 self.learn(&call)?;
                 if let Call::Settle { hold, last: true, .. } = &call {
@@ -509,6 +520,7 @@ impl<'a> Game<'a> {
                 if !codes.contains(&fault.code.as_str()) {
                     differs!("should fail with {codes:?}: {fault}");
                 }
+                self.counts.entry(call.name()).or_default().1 += 1;
                 if fault.code == "PC007" {
                     let figure = |key: &str| units(&fault.figure(key).unwrap_or_default(), 2);
                     let wanted = figures.iter().find(|(key, _)| *key == "left").map(|(_, left)| *left);

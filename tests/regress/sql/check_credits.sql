@@ -50,6 +50,38 @@ SELECT n, e.sqlstate, e.figures, e.world FROM (VALUES
   ) v (n, arguments), LATERAL refused(format('SELECT * FROM credit_pools.check_credits(%s)', arguments)) e ORDER BY n;
 SELECT n, e.sqlstate, e.world FROM (VALUES (1, $$customer_id => 'acme', resource_id => 'ws'$$), (2, $$customer_id => 'acme', resource_id => 'ws', credit_type_id => 'credits', amount => 1, feature_id => 'run', value => 1$$), (3, $$customer_id => 'acme', resource_id => 'ws', amount => 1$$)
   ) v (n, arguments), LATERAL refused(format('SELECT * FROM credit_pools.check_credits(%s)', arguments)) e ORDER BY n;
+-- It agrees with the call that follows, over 300 mixed ones: granted where that passes, else denied by its reason; required is what it takes.
+CREATE FUNCTION disagreements() RETURNS TABLE (n int, r text, f text, x numeric, is_granted boolean, denial_reason text, required numeric, state text, taken numeric) LANGUAGE plpgsql AS $f$
+#variable_conflict use_variable
+BEGIN
+    FOR n IN 1 .. 300 LOOP
+        r := (ARRAY['ws', 'od', 'cap', 'plain', 'ice', NULL])[1 + n % 6];
+        f := (ARRAY['run', NULL, 'tokens', 'gift', 'dig', NULL, 'unpriced', 'run'])[1 + n * 3 % 8];
+        x := round(1 + n * 37 % 101 + n % 3 * 0.25, 2);
+        state := NULL; taken := NULL;
+        IF f IS NULL THEN
+            SELECT c.is_granted, c.denial_reason, c.required INTO is_granted, denial_reason, required FROM credit_pools.check_credits(customer_id => 'acme', resource_id => r, credit_type_id => 'credits', amount => x) c;
+        ELSE
+            SELECT c.is_granted, c.denial_reason, c.required INTO is_granted, denial_reason, required FROM credit_pools.check_credits(customer_id => 'acme', resource_id => r, feature_id => f, value => x, dimensions => '{"size": 0.7}') c;
+        END IF;
+        BEGIN
+            IF f IS NULL THEN
+                SELECT credits_consumed INTO taken FROM credit_pools.consume_credits(customer_id => 'acme', resource_id => r, credit_type_id => 'credits', amount => x);
+            ELSE
+                SELECT credits_consumed INTO taken FROM credit_pools.report_usage(customer_id => 'acme', resource_id => r, feature_id => f, value => x, dimensions => '{"size": 0.7}');
+            END IF;
+            IF n % 9 <> 0 THEN RAISE EXCEPTION USING ERRCODE = 'ZZ000'; END IF;
+        EXCEPTION WHEN OTHERS THEN state := nullif(SQLSTATE, 'ZZ000');
+        END;
+        IF is_granted <> (state IS NULL) OR denial_reason IS DISTINCT FROM (CASE state WHEN 'PC001' THEN 'insufficient_credits' WHEN 'PC003' THEN 'no_active_subscription' WHEN 'PC005' THEN 'invalid_state' WHEN 'PC006' THEN 'no_rate' WHEN 'PC007' THEN 'limit_exceeded' ELSE state END)
+           OR taken IS NOT NULL AND taken <> required THEN
+            RETURN NEXT;
+        END IF;
+    END LOOP;
+END $f$;
+BEGIN;
+SELECT * FROM disagreements();
+ROLLBACK;
 -- Right to the instant: an expiry, the end of a hold, the end of a subscription.
 SET credit_pools.test_clock = '2026-03-10 13:00+00';
 SELECT is_granted, balance FROM credit_pools.check_credits(customer_id => 'acme', resource_id => 'ws', credit_type_id => 'credits', amount => 60.01);
