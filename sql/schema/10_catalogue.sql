@@ -1,5 +1,6 @@
 -- The catalogue: what can be granted, what can be used, and at what rate.
--- Small tables, written by the define_* functions only, shared by all customers.
+-- Small tables, written by the define_* functions only, shared by all customers. They check what a row refers to; there are
+-- no foreign keys, since a parallel restore loads the tables of an extension in any order.
 
 -- Ids are compared byte by byte and handed to Rust as they are: both want UTF-8.
 DO $$
@@ -39,8 +40,8 @@ CREATE TABLE credit_pools.plan (
 
 -- Versioned, so that a renewal that is booked late is the one of its instant: it takes the version then in force.
 CREATE TABLE credit_pools.plan_entry (
-    plan_id text COLLATE "C" NOT NULL REFERENCES credit_pools.plan,
-    credit_type_id text COLLATE "C" NOT NULL REFERENCES credit_pools.credit_type,
+    plan_id text COLLATE "C" NOT NULL,
+    credit_type_id text COLLATE "C" NOT NULL,
     entry_id text COLLATE "C" NOT NULL,
     effective_at timestamptz NOT NULL,
     amount numeric NOT NULL CHECK (amount > 0),
@@ -51,17 +52,17 @@ CREATE TABLE credit_pools.plan_entry (
     rollover_max numeric NOT NULL CHECK (rollover_max >= 0),
     rollover_percent numeric NOT NULL CHECK (rollover_percent BETWEEN 0 AND 100),
     rollover_periods integer NOT NULL CHECK (rollover_periods > 0),
-    quantity_feature_id text COLLATE "C" REFERENCES credit_pools.feature,
+    quantity_feature_id text COLLATE "C",
     overdraft_limit numeric NOT NULL CHECK (overdraft_limit >= 0),
     PRIMARY KEY (plan_id, credit_type_id, entry_id, effective_at)
 );
 
 -- plan_id '' is the rate for every plan: a key column cannot be NULL.
 CREATE TABLE credit_pools.rate (
-    feature_id text COLLATE "C" NOT NULL REFERENCES credit_pools.feature,
+    feature_id text COLLATE "C" NOT NULL,
     plan_id text COLLATE "C" NOT NULL,
     effective_at timestamptz NOT NULL,
-    credit_type_id text COLLATE "C" NOT NULL REFERENCES credit_pools.credit_type,
+    credit_type_id text COLLATE "C" NOT NULL,
     credits_per_unit numeric CHECK (credits_per_unit >= 0),
     formula text,
     created_at timestamptz NOT NULL,

@@ -20,7 +20,7 @@ CREATE TABLE credit_pools.subscription (
     customer_id text COLLATE "C" NOT NULL,
     subscription_id text COLLATE "C" NOT NULL,
     resource_id text COLLATE "C" NOT NULL,
-    plan_id text COLLATE "C" NOT NULL REFERENCES credit_pools.plan,
+    plan_id text COLLATE "C" NOT NULL,
     status text NOT NULL CHECK (status IN ('active', 'cancelled', 'ended')),
     starts_at timestamptz NOT NULL,
     ends_at timestamptz NOT NULL,

@@ -165,7 +165,8 @@ CREATE UNIQUE INDEX ledger_entry_usage_key ON credit_pools.ledger_entry (custome
     WHERE idempotency_key IS NOT NULL AND credits IS NOT NULL;
 
 -- The rows of one usage, and those that take it back: usage_id grows with time, so this index does at its end only.
-CREATE INDEX ledger_entry_usage ON credit_pools.ledger_entry (usage_id) WHERE usage_id IS NOT NULL;
+-- customer_id is in it so that no other index seems as good to the planner, even without statistics.
+CREATE INDEX ledger_entry_usage ON credit_pools.ledger_entry (usage_id, customer_id) WHERE usage_id IS NOT NULL;
 
 -- What has been taken back of each usage: credits, the sum of its rows of type reverse, and how much of its value counts
 -- no more in its period's total. Few usages have a row.

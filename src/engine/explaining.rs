@@ -138,6 +138,9 @@ fn in_words(
     grants: &[Value],
 ) -> String {
     let mut text = match (&head.feature_id, head.value) {
+        (Some(feature), Some(value)) if value.is_negative() => {
+            return format!("the total of feature \"{feature}\" was lowered by {}", -value);
+        }
         (Some(feature), Some(value)) => format!("{value} of feature \"{feature}\" cost {cost} credits"),
         (Some(feature), None) => format!("feature \"{feature}\": {cost} credits"),
         (None, _) => format!("{cost} plain credits"),

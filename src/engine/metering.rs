@@ -44,6 +44,9 @@ pub fn check(table: &PgRelation, metering: &Metering) -> Result<()> {
     if !(table.is_table() || table.is_partitioned_table()) {
         return Err(Error::argument("table", format!("\"{}\" is not a table", table.name())));
     }
+    if table.namespace() == "credit_pools" {
+        return Err(Error::argument("table", "a table of credit_pools cannot be metered"));
+    }
     if !catalogue::feature_exists(metering.feature_id) {
         return Err(Error::unknown("feature", metering.feature_id));
     }

@@ -188,7 +188,7 @@ impl Statement {
             // A generic plan made while the tables are small must not be a sequential scan, nor read a whole index
             // for a join: it would stay one while they grow, until they are analysed.
             let nest = pg_sys::NewGUCNestLevel();
-            for setting in [c"enable_seqscan", c"enable_hashjoin", c"enable_mergejoin"] {
+            for setting in [c"enable_seqscan", c"enable_bitmapscan", c"enable_hashjoin", c"enable_mergejoin"] {
                 pg_sys::set_config_option(
                     setting.as_ptr(),
                     c"off".as_ptr(),

@@ -76,6 +76,11 @@ proptest! {
             past.rewind(tick(*then), &booked(&last.entries[before.entries.len()..])).unwrap();
             let mut expected = before.clone();
             prop_assert_eq!(past.figures, expected.figures);
+            let grants = |wallet: &Wallet| -> Vec<_> {
+                let open = by_id(wallet).into_iter().filter(|grant| grant.status == Status::Active);
+                open.map(|g| (g.id, g.priority, g.expires_at, [g.consumed, g.held, g.expired, g.voided])).collect()
+            };
+            prop_assert_eq!(grants(&past), grants(&expected));
             for later in [0, 1, 2, 3, 5, 8, 13, 40] {
                 past.advance(tick(then + later), &mut no_plan).unwrap();
                 expected.advance(tick(then + later), &mut no_plan).unwrap();

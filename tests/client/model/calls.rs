@@ -517,8 +517,10 @@ pub fn draw(random: &mut StdRng) -> Step {
         92..=102 => Step::Reserve {
             pool,
             of: match random.random_bool(0.5) {
-                true => Of::Amount(amount(random)),
-                false => Of::Feature { feature: feature(random), value: amount(random) },
+                true => Of::Amount(amount(random).min(random.random_range(1..20_000))),
+                false => {
+                    Of::Feature { feature: feature(random), value: amount(random).min(random.random_range(1..10_000)) }
+                }
             },
             ttl: ttl(random),
         },
@@ -528,8 +530,8 @@ pub fn draw(random: &mut StdRng) -> Step {
                 0 | 1 => Figure::Held,
                 2 => Figure::Percent(0),
                 3 | 4 => Figure::Percent(random.random_range(0..=100)),
-                5 => Figure::Above(amount(random)),
-                _ => Figure::Value(amount(random)),
+                5 => Figure::Above(amount(random).min(random.random_range(1..5000))),
+                _ => Figure::Value(amount(random).min(random.random_range(1..10_000))),
             },
             last: random.random_bool(0.6),
             key,
@@ -558,7 +560,7 @@ pub fn draw(random: &mut StdRng) -> Step {
         136..=139 => Step::Limit {
             pool: random.random_bool(0.6).then_some(pool),
             per: [60, 1440][random.random_range(0..2)],
-            amount: random.random_bool(0.7).then(|| random.random_range(100..40_000)),
+            amount: random.random_bool(0.6).then(|| random.random_range(1000..80_000)),
         },
         _ => Step::Update {
             nth: random.random_range(0..8),
@@ -594,7 +596,8 @@ fn ttl(random: &mut StdRng) -> Minute {
     match random.random_range(0..12) {
         0 => [0, -1, 1441, 5000][random.random_range(0..4)],
         1 => 1440,
-        2..=6 => 10 * random.random_range(1..12),
+        2..=5 => 10 * random.random_range(1..12),
+        6..=8 => 10 * random.random_range(12..140),
         _ => random.random_range(1..600),
     }
 }

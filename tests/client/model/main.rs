@@ -51,7 +51,7 @@ fn the_server_does_what_the_naive_model_does() {
     }
     eprintln!("calls that worked, and that were refused: {all:?}");
     // Else these sequences say little.
-    let rare: Vec<&str> = all.iter().filter(|(_, (worked, _))| *worked < runs).map(|(name, _)| *name).collect();
+    let rare: Vec<&str> = all.iter().filter(|(_, (worked, _))| 2 * *worked < runs).map(|(name, _)| *name).collect();
     assert!(all.len() == 17 && (rare.is_empty() || steps < 200), "hardly ever worked: {rare:?} of {all:?}");
 }
 

@@ -263,7 +263,6 @@ CREATE FUNCTION public.hold_problems() RETURNS TABLE (problem text, customer tex
 LANGUAGE plpgsql STABLE AS $f$
 #variable_conflict use_column
 BEGIN
-    IF to_regclass('credit_pools.reservations') IS NULL THEN RETURN; END IF;
     RETURN QUERY
     SELECT 'pool: held is not what its holds hold', customer_id, resource_id, credit_type_id, NULL::bigint FROM credit_pools.pools p
                WHERE held <> (SELECT coalesce(sum(r.held), 0) FROM credit_pools.reservations r WHERE r.customer_id = p.customer_id AND r.pool_id = p.pool_id)

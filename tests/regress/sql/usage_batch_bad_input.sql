@@ -13,7 +13,7 @@ SELECT FROM credit_pools.grant_credits(customer_id => 'acme', resource_id => 'ws
 CREATE FUNCTION good() RETURNS jsonb LANGUAGE sql AS $f$ SELECT '{"customer_id": "acme", "resource_id": "ws", "feature_id": "run", "value": 1}'::jsonb $f$;
 SELECT n, atomic, r.* FROM (VALUES (1, $$NULL$$), (2, $$'{}'$$), (3, $$good()$$), (4, $$'"events"'$$), (5, $$'7'$$), (6, $$'null'$$), (7, $$'true'$$), (8, $$'[]'$$),
     (9, $$(SELECT jsonb_agg(good()) FROM generate_series(1, 100001))$$), (10, $$(SELECT jsonb_agg(1) FROM generate_series(1, 1000000))$$)
-  ) v (n, events), (VALUES (true), (false)) a (atomic), LATERAL refused(format('SELECT * FROM credit_pools.report_usage_batch(events => %s, atomic => %L)', events, atomic)) r ORDER BY n, atomic DESC;
+  ) v (n, events), (VALUES (true), (false)) a (atomic), LATERAL refused(format('SELECT * FROM credit_pools.report_usage_batch(events => %s, atomic => %L)', events, atomic)) r WHERE n < 9 OR atomic ORDER BY n, atomic DESC;
 -- One bad event after a good one. DETAIL has its index and the argument; as part of a batch that is not atomic it fails by itself.
 CREATE TABLE bad (n int GENERATED ALWAYS AS IDENTITY, argument text, event text);
 INSERT INTO bad (argument, event) VALUES
