@@ -296,22 +296,30 @@ impl LockedPool {
         for pool in pools.iter_mut() {
             pool.write_new_grants();
         }
-        let mut grants: Vec<(&str, &Grant)> = Vec::new();
+        let (mut drawn, mut changed): (Vec<(&str, &Grant)>, Vec<(&str, &Grant)>) = (Vec::new(), Vec::new());
         for pool in pools.iter() {
-            let changed = pool.row.wallet.grants.iter().filter(|grant| grant.dirty);
-            grants.extend(changed.map(|grant| (pool.row.customer_id.as_str(), grant)));
+            let grants = pool.row.wallet.grants.iter().filter(|grant| grant.dirty);
+            let rows = grants.map(|grant| (pool.row.customer_id.as_str(), grant));
+            if pool.is_only_used() { drawn.extend(rows) } else { changed.extend(rows) }
         }
-        for piece in grants.chunks(PIECE) {
-            grants::update_all(piece);
-        }
+        drawn.chunks(PIECE).for_each(grants::update_drawn);
+        changed.chunks(PIECE).for_each(grants::update_all);
+        let only_used: Vec<bool> = pools.iter().map(|pool| pool.is_only_used()).collect();
         for pool in pools.iter_mut() {
             pool.row.wallet.grants.iter_mut().for_each(|grant| grant.dirty = false);
             pool.write_rest();
         }
-        let rows: Vec<&PoolRow> = pools.iter().map(|pool| &pool.row).collect();
-        for piece in rows.chunks(PIECE) {
-            pools::update_all(piece);
-        }
+        let rows = |used: bool| {
+            let of_kind = pools.iter().zip(&only_used).filter(move |(_, only_used)| **only_used == used);
+            of_kind.map(|(pool, _)| &pool.row).collect::<Vec<&PoolRow>>()
+        };
+        rows(true).chunks(PIECE).for_each(pools::update_used);
+        rows(false).chunks(PIECE).for_each(pools::update_all);
+    }
+
+    /// Nothing but usage has touched it.
+    fn is_only_used(&self) -> bool {
+        !self.moved && self.limits.is_none() && self.row.wallet.holds.is_empty()
     }
 
     fn write_new_grants(&mut self) {

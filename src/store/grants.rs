@@ -245,6 +245,24 @@ pub fn update_all(grants: &[(&str, &Grant)]) {
     run_columns(&UPDATE, &rows);
 }
 
+/// What usage alone changes, of many grants.
+pub fn update_drawn(grants: &[(&str, &Grant)]) {
+    static UPDATE: Statement = Statement::new(
+        "UPDATE credit_pools.pool_grant g SET consumed = u.consumed, status = u.status
+         FROM unnest($1, $2, $3, $4) u (customer_id, grant_id, consumed, status)
+         CROSS JOIN LATERAL (
+             SELECT i.ctid AS place FROM credit_pools.pool_grant i
+             WHERE i.customer_id = u.customer_id AND i.grant_id = u.grant_id LIMIT 1) i
+         WHERE g.ctid = i.place",
+    );
+    let mut rows: Vec<[Arg; 4]> = Vec::with_capacity(grants.len());
+    for (customer_id, grant) in grants {
+        let (consumed, status) = (Arg::Number(grant.consumed), Arg::Text(grant.status.as_str()));
+        rows.push([Arg::Text(customer_id), Arg::Int(grant.id), consumed, status]);
+    }
+    run_columns(&UPDATE, &rows);
+}
+
 /// The display name and the metadata of a grant.
 pub fn texts(customer_id: &str, grant_id: i64) -> (Option<String>, Option<String>) {
     static FIND: Statement = Statement::new(

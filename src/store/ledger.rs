@@ -282,6 +282,30 @@ pub fn insert(pool: &PoolRow, row: &LedgerRow, actor: &str, recorded_at: Instant
 /// A row with its pool and the instant of its recording.
 pub type Booked<'r, 'n> = (&'r PoolRow, &'r LedgerRow<'n>, Instant);
 
+/// The columns that a usage without a key and without more to say has.
+const PLAIN_COLUMNS: [usize; 15] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 20, 21, 22];
+
+/// Of the other columns, all but the actor, which is everybody's.
+fn says_more(args: &[Arg; ENTRY_ARGS]) -> bool {
+    let others = args.iter().enumerate().filter(|(column, _)| !PLAIN_COLUMNS.contains(column) && *column != 16);
+    others.into_iter().any(|(_, arg)| !arg.is_null())
+}
+
+/// Many rows that say no more than what they charge.
+fn insert_plain(rows: &[[Arg; ENTRY_ARGS]], actor: &str) -> bool {
+    static INSERT: Statement = Statement::new(
+        "INSERT INTO credit_pools.ledger_entry
+             (customer_id, pool_id, seq, entry_type, amount, balance_after, grant_id, usage_id, feature_id, value, credits,
+              rate, effective_at, recorded_at, entry_hash, actor)
+         SELECT u.*, $16
+         FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) u",
+    );
+    let columns: Vec<Vec<Arg>> =
+        PLAIN_COLUMNS.iter().map(|column| rows.iter().filter_map(|row| row.get(*column).copied()).collect()).collect();
+    let args: Vec<Arg> = columns.iter().map(|column| Arg::Column(column)).chain([Arg::Text(actor)]).collect();
+    INSERT.run(&args) == rows.len() as u64
+}
+
 /// Writes many rows at once; `false` where the key of one of their usages is taken: then some are missing.
 pub fn insert_all(rows: &[Booked], actor: &str) -> bool {
     static INSERT: Statement = Statement::new(concat!(
@@ -292,6 +316,9 @@ pub fn insert_all(rows: &[Booked], actor: &str) -> bool {
         unless_key_taken!()
     ));
     let args: Vec<[Arg; ENTRY_ARGS]> = rows.iter().map(|(pool, row, at)| entry_args(pool, row, actor, *at)).collect();
+    if !args.is_empty() && !args.iter().any(says_more) {
+        return insert_plain(&args, actor);
+    }
     run_columns(&INSERT, &args) == rows.len() as u64
 }
 

@@ -353,6 +353,38 @@ pub fn update_all(pools: &[&PoolRow]) {
     super::spi::run_columns(&UPDATE, &rows);
 }
 
+/// What usage alone changes, of many pools that the clock has not moved; narrow, as most of a batch is.
+pub fn update_used(pools: &[&PoolRow]) {
+    static UPDATE: Statement = Statement::new(
+        "UPDATE credit_pools.pool p SET seq = u.seq, balance = u.balance, debt = u.debt, restricted = u.restricted,
+             consumed = u.consumed, last_hash = u.last_hash, last_recorded_at = u.last_recorded_at
+         FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9)
+             u (customer_id, pool_id, seq, balance, debt, restricted, consumed, last_hash, last_recorded_at)
+         CROSS JOIN LATERAL (
+             SELECT i.ctid AS place FROM credit_pools.pool i
+             WHERE i.customer_id = u.customer_id AND i.pool_id = u.pool_id LIMIT 1) i
+         WHERE p.ctid = i.place",
+    );
+    let rows: Vec<[Arg; 9]> = pools
+        .iter()
+        .map(|pool| {
+            let Figures { balance, debt, restricted, consumed, .. } = pool.wallet.figures;
+            [
+                Arg::Text(&pool.customer_id),
+                Arg::Int(pool.pool_id),
+                Arg::Int(pool.wallet.seq),
+                Arg::Number(balance),
+                Arg::Number(debt),
+                Arg::Number(restricted),
+                Arg::Number(consumed),
+                Arg::Bytes(Some(&pool.last_hash)),
+                Arg::Time(pool.last_recorded_at),
+            ]
+        })
+        .collect();
+    super::spi::run_columns(&UPDATE, &rows);
+}
+
 /// The balance as this transaction left it.
 pub fn balance(customer_id: &str, pool_id: i64) -> Option<Amount> {
     static BALANCE: Statement =

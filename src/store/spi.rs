@@ -62,6 +62,21 @@ impl Arg<'_> {
         }
     }
 
+    pub fn is_null(&self) -> bool {
+        matches!(
+            self,
+            Arg::MaybeText(None)
+                | Arg::TextArray(None)
+                | Arg::MaybeInt(None)
+                | Arg::MaybeSmallInt(None)
+                | Arg::MaybeNumber(None)
+                | Arg::MaybeTime(None)
+                | Arg::Interval(None)
+                | Arg::Json(None)
+                | Arg::Bytes(None)
+        )
+    }
+
     /// The type of an array of such values.
     fn array_oid(&self) -> pg_sys::Oid {
         match self {
