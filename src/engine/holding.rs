@@ -147,7 +147,7 @@ fn made_id(customer_id: &str) -> Rc<str> {
 
 fn end_of(now: Instant, ttl: Span) -> Result<Instant> {
     let micros = ttl.nominal_micros();
-    if micros < 1 || micros > LONGEST_HOLD {
+    if !(1..=LONGEST_HOLD).contains(&micros) {
         return Err(Error::argument("ttl", "ttl must be above zero and at most 24 hours"));
     }
     Ok(now.plus_micros(micros))

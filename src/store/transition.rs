@@ -32,7 +32,7 @@ pub fn column(table: &PgRelation, name: &str) -> Option<Column> {
         |attribute| {
             // SAFETY: looks a type up in the system catalogue.
             let kind = unsafe { pg_sys::getBaseType(attribute.type_oid().value()) };
-            Column { number: attribute.num() as i16, kind }
+            Column { number: attribute.num(), kind }
         },
     )
 }
