@@ -21,8 +21,18 @@ pub struct Key {
 pub struct Loaded {
     pub schedules: Vec<Schedule>,
     pub keys: HashMap<i64, Key>,
-    /// Since when, and from which boundary on, each runs.
-    runs: HashMap<i64, (Instant, Instant)>,
+    /// How each runs.
+    runs: HashMap<i64, Run>,
+}
+
+#[derive(Clone, Copy)]
+struct Run {
+    since: Instant,
+    /// The boundary that it runs from.
+    first: Instant,
+    /// It runs since its subscription was made, and so takes each boundary by the version of then; after a change of plan
+    /// those of before count by the version of the change.
+    begun: bool,
 }
 
 /// One row per version of each schedule's entry, oldest first. `state` is where the subscription's state is from.
@@ -41,7 +51,8 @@ macro_rules! schedules_of_pool {
             ".amount_overrides::text, t.scale, t.archived_at, c.period_start, c.period_from, c.running_since,
              c.first_at, e.effective_at, ",
             plan_entry_columns!(),
-            " FROM credit_pools.schedule c
+            ", s.created_at = c.running_since
+              FROM credit_pools.schedule c
               JOIN credit_pools.subscription s
                 ON s.customer_id = c.customer_id AND s.subscription_id = c.subscription_id
               JOIN credit_pools.credit_type t ON t.credit_type_id = c.credit_type_id
@@ -55,6 +66,7 @@ macro_rules! schedules_of_pool {
     };
 }
 const ENTRY_COLUMNS_FROM: usize = 20;
+const BEGUN_COLUMN: usize = 33;
 
 /// The running schedules of a pool, in the order of their entries.
 pub fn running(customer_id: &str, pool_id: i64) -> Loaded {
@@ -89,14 +101,15 @@ pub fn read_as_of(customer_id: &str, pool_id: i64, at: Instant, looked_at: Insta
     let mut found = gather(FIND.rows(&[Arg::Text(customer_id), Arg::Int(pool_id), Arg::Time(at)], read));
     for schedule in &mut found.schedules {
         // The call that brought it here had looked, too. Of a run before the present one nothing is kept.
-        let run = found.runs.get(&schedule.id).copied().filter(|(since, _)| *since <= at);
-        let (since, first) = run.unwrap_or((Instant::NEG_INFINITY, schedule.anchor));
-        schedule.rewind(looked_at.max(since), first, since);
+        let run = found.runs.get(&schedule.id).copied().filter(|run| run.since <= at);
+        let earlier = Run { since: Instant::NEG_INFINITY, first: schedule.anchor, begun: true };
+        let Run { since, first, begun } = run.unwrap_or(earlier);
+        schedule.rewind(looked_at.max(since), first, if begun { Instant::NEG_INFINITY } else { since });
     }
     found.schedules
 }
 
-fn read(row: &Row) -> (Schedule, Key, Option<(Instant, Instant)>) {
+fn read(row: &Row) -> (Schedule, Key, Option<Run>) {
     let entry = PlanEntry::read(row, ENTRY_COLUMNS_FROM);
     let scale = row.small_int(14).and_then(|scale| u32::try_from(scale).ok()).unwrap_or_default();
     let amounts = Amounts::read(row.text(13).as_deref(), row.text(12).as_deref());
@@ -136,11 +149,12 @@ fn read(row: &Row) -> (Schedule, Key, Option<(Instant, Instant)>) {
         plan_id: row.text(3).unwrap_or_default(),
         entry_id: entry.entry_id,
     };
-    (schedule, key, row.time(18).zip(row.time(19)))
+    let run = row.time(18).zip(row.time(19));
+    (schedule, key, run.map(|(since, first)| Run { since, first, begun: row.boolean(BEGUN_COLUMN) }))
 }
 
 /// One schedule of the rows of its versions.
-fn gather(rows: Vec<(Schedule, Key, Option<(Instant, Instant)>)>) -> Loaded {
+fn gather(rows: Vec<(Schedule, Key, Option<Run>)>) -> Loaded {
     let mut loaded = Loaded::default();
     for (schedule, key, run) in rows {
         match loaded.schedules.last_mut() {
