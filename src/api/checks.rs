@@ -5,11 +5,12 @@ use pgrx::JsonB;
 use pgrx::prelude::*;
 
 use super::args::{self, JsonText};
+use super::call;
 use super::reservations::what;
-use super::{call, usage::key};
+use super::usage::Arguments;
 use crate::engine::checking;
 use crate::engine::explaining;
-use crate::engine::usage::{self, Behavior, Request, What};
+use crate::engine::usage::{Behavior, Request};
 use crate::store::spi;
 
 #[pg_extern(security_definer)]
@@ -86,34 +87,19 @@ fn estimate_usage(
 > {
     let estimate = call(|| {
         let customer_id = args::id("customer_id", customer_id)?;
-        let key = key(idempotency_key, || {
-            usage::payload(
-                resource_id,
-                feature_id,
-                args::number_text(&value).as_deref(),
-                args::instant(occurred_at),
-                args::json(&dimensions),
-                on_insufficient,
-                update_behavior,
-                args::json(&metadata),
-            )
-        })?;
-        checking::estimate(customer_id, key.as_ref(), || {
-            let behavior = args::behavior(update_behavior)?;
-            Ok(Request {
-                customer_id,
-                resource_id: args::resource(resource_id)?,
-                what: What::Feature {
-                    feature_id: args::id("feature_id", feature_id)?,
-                    value: args::usage_value(behavior, &value)?,
-                },
-                occurred_at: args::finite_instant("occurred_at", occurred_at)?,
-                on_insufficient: args::on_insufficient(on_insufficient)?,
-                behavior,
-                dimensions: args::object("dimensions", &dimensions)?,
-                metadata: args::object("metadata", &metadata)?,
-            })
-        })
+        let arguments = Arguments {
+            customer_id,
+            resource_id,
+            feature_id,
+            value: &value,
+            occurred_at,
+            dimensions: &dimensions,
+            idempotency_key,
+            on_insufficient,
+            update_behavior,
+            metadata: &metadata,
+        };
+        checking::estimate(customer_id, arguments.key()?.as_ref(), || arguments.request())
     });
     TableIterator::once((
         spi::numeric(estimate.credits),

@@ -36,8 +36,56 @@ fn row(outcome: Outcome) -> UsageRow {
     ))
 }
 
-pub fn key<'a>(value: Option<&'a str>, payload: impl FnOnce() -> Payload) -> Result<Option<Key<'a>>> {
+fn key<'a>(value: Option<&'a str>, payload: impl FnOnce() -> Payload) -> Result<Option<Key<'a>>> {
     Ok(args::key(value)?.map(|key| Key { key, payload: payload() }))
+}
+
+/// report_usage's arguments as they came, but for the customer.
+pub struct Arguments<'a> {
+    pub customer_id: &'a str,
+    pub resource_id: Option<&'a str>,
+    pub feature_id: Option<&'a str>,
+    pub value: &'a Option<AnyNumeric>,
+    pub occurred_at: Option<TimestampWithTimeZone>,
+    pub dimensions: &'a Option<JsonText>,
+    pub idempotency_key: Option<&'a str>,
+    pub on_insufficient: Option<&'a str>,
+    pub update_behavior: Option<&'a str>,
+    pub metadata: &'a Option<JsonText>,
+}
+
+impl<'a> Arguments<'a> {
+    pub fn key(&self) -> Result<Option<Key<'a>>> {
+        key(self.idempotency_key, || {
+            usage::payload(
+                self.resource_id,
+                self.feature_id,
+                args::number_text(self.value).as_deref(),
+                args::instant(self.occurred_at),
+                args::json(self.dimensions),
+                self.on_insufficient,
+                self.update_behavior,
+                args::json(self.metadata),
+            )
+        })
+    }
+
+    pub fn request(&self) -> Result<Request<'a>> {
+        let behavior = args::behavior(self.update_behavior)?;
+        Ok(Request {
+            customer_id: self.customer_id,
+            resource_id: args::resource(self.resource_id)?,
+            what: What::Feature {
+                feature_id: args::id("feature_id", self.feature_id)?,
+                value: args::usage_value(behavior, self.value)?,
+            },
+            occurred_at: args::finite_instant("occurred_at", self.occurred_at)?,
+            on_insufficient: args::on_insufficient(self.on_insufficient)?,
+            behavior,
+            dimensions: args::object("dimensions", self.dimensions)?,
+            metadata: args::object("metadata", self.metadata)?,
+        })
+    }
 }
 
 #[pg_extern(security_definer)]
@@ -67,34 +115,19 @@ fn report_usage(
 > {
     row(call(|| {
         let customer_id = args::id("customer_id", customer_id)?;
-        let key = key(idempotency_key, || {
-            usage::payload(
-                resource_id,
-                feature_id,
-                args::number_text(&value).as_deref(),
-                args::instant(occurred_at),
-                args::json(&dimensions),
-                on_insufficient,
-                update_behavior,
-                args::json(&metadata),
-            )
-        })?;
-        usage::report(customer_id, key.as_ref(), || {
-            let behavior = args::behavior(update_behavior)?;
-            Ok(Request {
-                customer_id,
-                resource_id: args::resource(resource_id)?,
-                what: What::Feature {
-                    feature_id: args::id("feature_id", feature_id)?,
-                    value: args::usage_value(behavior, &value)?,
-                },
-                occurred_at: args::finite_instant("occurred_at", occurred_at)?,
-                on_insufficient: args::on_insufficient(on_insufficient)?,
-                behavior,
-                dimensions: args::object("dimensions", &dimensions)?,
-                metadata: args::object("metadata", &metadata)?,
-            })
-        })
+        let arguments = Arguments {
+            customer_id,
+            resource_id,
+            feature_id,
+            value: &value,
+            occurred_at,
+            dimensions: &dimensions,
+            idempotency_key,
+            on_insufficient,
+            update_behavior,
+            metadata: &metadata,
+        };
+        usage::report(customer_id, arguments.key()?.as_ref(), || arguments.request())
     }))
 }
 

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use credit_pools_domain::{Amount, Instant, Limit, Span, SpendingLimit, Zone};
 
 use super::opening::check_scope;
-use super::pool::{self, LockedPool, describe_scope};
+use super::pool::{LockedPool, describe_scope};
 use super::recharging::customer_zone;
 use crate::clock;
 use crate::error::{Error, Kind, Result};
@@ -184,7 +184,7 @@ pub fn set(request: &Request) -> Result<SpendingLimit> {
         let limited = limits::any_for(customer_id, credit_type_id, &pool.row.resource_id);
         if pool.row.limited != limited {
             pool.row.limited = limited;
-            pool::write_flags(pool);
+            pools::update(&pool.row);
         }
     }
     Ok(set)

@@ -389,11 +389,6 @@ impl LockedPool {
     }
 }
 
-/// Writes what a call changed of a pool beside its credits.
-pub fn write_flags(pool: &LockedPool) {
-    pools::update(&pool.row);
-}
-
 /// The grants that holds have parts of.
 pub fn held_grants(holds: &[Hold]) -> Vec<i64> {
     holds.iter().flat_map(|hold| &hold.parts).filter_map(|part| part.grant_id).collect()
