@@ -52,6 +52,8 @@ pub struct Hold {
     pub closed_at: Option<Instant>,
     /// Settled so far, beyond the hold included.
     pub charged: Amount,
+    /// Not in its table yet.
+    pub fresh: bool,
     /// Changed since it was loaded.
     pub dirty: bool,
 }
@@ -126,6 +128,7 @@ impl Wallet {
             created_at: now,
             closed_at: None,
             charged: Amount::ZERO,
+            fresh: true,
             dirty: false,
         });
         Ok(())

@@ -107,7 +107,9 @@ fn put_aside(request: &Request, payload: &Payload) -> Result<Held> {
     pool.ask(|wallet| wallet.reserve(&id, cost, feature_id, expires_at, now))?;
     pool.spend(cost);
     let by_value = request.usage.what.value();
-    let hold = pool.row.wallet.find_hold(&id).ok_or_else(|| Error::state("the reservation was not made"))?;
+    let hold = pool.row.wallet.holds.iter_mut().find(|hold| hold.id == id);
+    let hold = hold.ok_or_else(|| Error::state("the reservation was not made"))?;
+    (hold.fresh, hold.dirty) = (false, false);
     let reservation = Reservation {
         hold: hold.clone(),
         pool_id: pool.row.pool_id,

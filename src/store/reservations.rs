@@ -53,6 +53,7 @@ fn read_hold(row: &Row) -> Hold {
         created_at: row.time(6).unwrap_or(Instant::NEG_INFINITY),
         closed_at: row.time(7),
         charged: row.amount(8).unwrap_or_default(),
+        fresh: false,
         dirty: false,
     }
 }

@@ -292,6 +292,7 @@ impl Held {
             created_at: tick(self.made),
             closed_at: self.closed.map(tick),
             charged: Amount::from_raw(self.charged * unit),
+            fresh: false,
             dirty: false,
         }
     }

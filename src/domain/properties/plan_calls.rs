@@ -276,7 +276,7 @@ impl World {
         let wallet = &mut self.wallets[pool];
         wallet.grants.retain(|grant| grant.status.is_open() || grant.held.is_positive());
         wallet.holds.retain(|hold| hold.status == HoldStatus::Active);
-        wallet.holds.iter_mut().for_each(|hold| hold.dirty = false);
+        wallet.holds.iter_mut().for_each(|hold| (hold.fresh, hold.dirty) = (false, false));
         wallet.grants.iter_mut().for_each(|grant| (grant.fresh, grant.dirty) = (false, false));
         let Some(subscription) = &self.subscription else { return };
         for schedule in &mut wallet.schedules {

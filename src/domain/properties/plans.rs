@@ -151,7 +151,7 @@ fn assert_written(before: &Wallet, after: &Wallet) {
     }
     for hold in &after.holds {
         let old = before.holds.iter().find(|old| old.id == hold.id);
-        let same = old.is_some_and(|old| Hold { dirty: hold.dirty, ..old.clone() } == *hold);
+        let same = old.is_some_and(|old| Hold { dirty: hold.dirty, fresh: hold.fresh, ..old.clone() } == *hold);
         assert!(same || hold.fresh || (old.is_some() && hold.dirty), "would not be written: {hold:?}");
     }
     for schedule in &after.schedules {
