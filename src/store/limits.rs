@@ -204,7 +204,11 @@ pub fn used_since(customer_id: &str, pool_id: i64, after: i64, since: Instant) -
              JOIN credit_pools.ledger_entry u
                ON u.usage_id = e.usage_id AND u.customer_id = $1 AND u.pool_id = $2 AND u.seq > $3
                   AND u.credits IS NOT NULL
-             WHERE e.customer_id = $1 AND e.pool_id = $2 AND e.seq > $3 AND e.entry_type = 'reverse'), 0)
+             WHERE e.customer_id = $1 AND e.pool_id = $2 AND e.seq > $3 AND e.entry_type = 'reverse'
+               -- What an older hold was charged never counted in this window.
+               AND NOT EXISTS (
+                   SELECT 1 FROM credit_pools.reservation h
+                   WHERE h.customer_id = u.customer_id AND h.reservation_id = u.reservation_id AND h.created_at < $4)), 0)
              + COALESCE((
              SELECT sum(r.held) FROM credit_pools.reservation r
              WHERE r.customer_id = $1 AND r.pool_id = $2 AND r.status = 'active' AND r.created_at >= $4), 0)",
