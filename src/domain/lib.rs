@@ -6,6 +6,7 @@
 
 mod amount;
 mod calendar;
+mod changes;
 mod due;
 mod event;
 mod formula;
