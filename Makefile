@@ -40,7 +40,7 @@ test-docs: ## execute every SQL block of the documents
 	@tests/docs/run
 check-majors: ## compile for the other PostgreSQL majors that are here
 	@scripts/check-majors
-bench: ## usage against a plain UPDATE and INSERT (SECONDS=10 ROUNDS=3 CLIENTS=8 SYNC="off on")
+bench: ## usage, batches and a metered table against a plain UPDATE and INSERT (SECONDS=10 ROUNDS=3 CLIENTS=8 SYNC="off on")
 	@DURATION="$(SECONDS)" bench/run # SECONDS means something else to bash
 bench-renewals: ## renew very many pools at one instant (POOLS=1000000 SESSIONS=1 BATCH=1000)
 	@bench/renewals
