@@ -122,8 +122,21 @@ pub fn take_back(pool: &mut LockedPool, head: &UsageHead, drawn: &Drawn, credits
     }
     let now = pool.now;
     pool.ask(|wallet| wallet.reverse(&drawn.0, &paid, credits, now))?;
-    // Under a limit it counted since its hold was made, where it had one.
-    let hold = head.reservation_id.as_deref().and_then(|id| reservations::one(&customer_id, id));
-    pool.unspend(credits, hold.map_or(head.recorded_at, |reservation| reservation.hold.created_at));
+    uncount(pool, head, drawn, credits);
     Ok(())
+}
+
+/// Under spending limits a usage counts since it was charged; what a hold was charged, since the hold was made. The last
+/// drawn, and so what went beyond the hold, goes back first.
+fn uncount(pool: &LockedPool, head: &UsageHead, drawn: &Drawn, credits: Amount) {
+    let customer_id = &pool.row.customer_id;
+    let hold = head.reservation_id.as_deref().filter(|_| pool.row.limited);
+    let Some(reservation) = hold.and_then(|id| reservations::one(customer_id, id)) else {
+        return pool.unspend(credits, head.recorded_at);
+    };
+    let minus = |one: Amount, other: Amount| one.checked_sub(other).unwrap_or_default().max(Amount::ZERO);
+    let gone = minus(head.credits, drawn.left());
+    let beyond = minus(usages::beyond_hold(customer_id, head, &reservation.hold.id), gone).min(credits);
+    pool.unspend(beyond, head.recorded_at);
+    pool.unspend(minus(credits, beyond), reservation.hold.created_at);
 }

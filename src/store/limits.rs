@@ -182,9 +182,9 @@ pub fn used_since(customer_id: &str, pool_id: i64, after: i64, since: Instant) -
     static SUM: Statement = Statement::new(
         "SELECT COALESCE((
              SELECT sum(CASE
-                        WHEN h.created_at IS NULL OR h.created_at >= $4 THEN e.credits
+                        WHEN h.created_at IS NULL OR h.created_at >= $4 THEN e.credits - COALESCE(b.credits, 0)
                         -- Of a settlement of an older hold only what exceeded what it released for it.
-                        ELSE GREATEST(e.credits - COALESCE((
+                        ELSE GREATEST(e.credits - COALESCE(b.credits, 0) - COALESCE((
                             SELECT sum(x.amount) FROM credit_pools.ledger_entry x
                             WHERE x.customer_id = $1 AND x.pool_id = $2 AND x.seq > $3 AND x.seq < e.seq
                               AND x.reservation_id = e.reservation_id AND x.entry_type = 'release'
@@ -197,18 +197,8 @@ pub fn used_since(customer_id: &str, pool_id: i64, after: i64, since: Instant) -
              FROM credit_pools.ledger_entry e
              LEFT JOIN credit_pools.reservation h
                ON h.customer_id = e.customer_id AND h.reservation_id = e.reservation_id
+             LEFT JOIN credit_pools.usage_reversal b ON b.customer_id = e.customer_id AND b.usage_id = e.usage_id
              WHERE e.customer_id = $1 AND e.pool_id = $2 AND e.seq > $3 AND e.credits IS NOT NULL), 0)
-             - COALESCE((
-             SELECT sum(e.amount)
-             FROM credit_pools.ledger_entry e
-             JOIN credit_pools.ledger_entry u
-               ON u.usage_id = e.usage_id AND u.customer_id = $1 AND u.pool_id = $2 AND u.seq > $3
-                  AND u.credits IS NOT NULL
-             WHERE e.customer_id = $1 AND e.pool_id = $2 AND e.seq > $3 AND e.entry_type = 'reverse'
-               -- What an older hold was charged never counted in this window.
-               AND NOT EXISTS (
-                   SELECT 1 FROM credit_pools.reservation h
-                   WHERE h.customer_id = u.customer_id AND h.reservation_id = u.reservation_id AND h.created_at < $4)), 0)
              + COALESCE((
              SELECT sum(r.held) FROM credit_pools.reservation r
              WHERE r.customer_id = $1 AND r.pool_id = $2 AND r.status = 'active' AND r.created_at >= $4), 0)",

@@ -73,6 +73,22 @@ pub fn rows(customer_id: &str, usage_id: i64) -> Vec<UsageRow> {
     })
 }
 
+/// How much of a settlement went beyond what its hold released for it.
+pub fn beyond_hold(customer_id: &str, head: &UsageHead, reservation_id: &str) -> Amount {
+    static RELEASED: Statement = Statement::new(
+        "SELECT COALESCE(sum(x.amount), 0)
+         FROM credit_pools.ledger_entry x
+         WHERE x.customer_id = $1 AND x.pool_id = $2 AND x.seq < $3 AND x.reservation_id = $4 AND x.entry_type = 'release'
+           AND x.seq > COALESCE((
+               SELECT max(y.seq) FROM credit_pools.ledger_entry y
+               WHERE y.customer_id = $1 AND y.pool_id = $2 AND y.seq < $3 AND y.seq > 0 AND y.reservation_id = $4
+                 AND y.entry_type IN ('consume', 'debt')), 0)",
+    );
+    let args = [Arg::Text(customer_id), Arg::Int(head.pool_id), Arg::Int(head.seq), Arg::Text(reservation_id)];
+    let released = RELEASED.first(&args, |row| row.amount(1)).flatten().unwrap_or_default();
+    head.credits.checked_sub(released).unwrap_or_default().max(Amount::ZERO)
+}
+
 /// What has been taken back of a usage.
 pub fn reversed(customer_id: &str, usage_id: i64) -> Amount {
     static FIND: Statement =
