@@ -230,7 +230,16 @@ pub fn paid_debt(customer_id: &str, pool_id: i64) -> Vec<PaidDebt> {
             rest = rest.checked_sub(part).unwrap_or_default();
         }
     }
-    paid.retain(|payment| payment.amount.is_positive());
     paid.reverse();
-    paid
+    // Payments of one grant that follow one another are one.
+    let mut merged: Vec<PaidDebt> = Vec::new();
+    for payment in paid.into_iter().filter(|payment| payment.amount.is_positive()) {
+        match merged.last_mut() {
+            Some(last) if last.grant_id == payment.grant_id => {
+                last.amount = last.amount.checked_add(payment.amount).unwrap_or(last.amount);
+            }
+            _ => merged.push(payment),
+        }
+    }
+    merged
 }
