@@ -118,14 +118,14 @@ COMMENT ON COLUMN credit_pools.usage_events.credit_type_id IS 'The credit curren
 COMMENT ON COLUMN credit_pools.usage_events.usage_id IS 'Id, unique across shards';
 COMMENT ON COLUMN credit_pools.usage_events.pool_id IS 'The pool that paid';
 COMMENT ON COLUMN credit_pools.usage_events.feature_id IS 'The feature; NULL for consume_credits';
-COMMENT ON COLUMN credit_pools.usage_events.value IS 'Units used; NULL for consume_credits';
+COMMENT ON COLUMN credit_pools.usage_events.value IS 'Units used; NULL for credits without a value; negative = by how much a new total was lower';
 COMMENT ON COLUMN credit_pools.usage_events.credits IS 'What it took, debt included';
-COMMENT ON COLUMN credit_pools.usage_events.reversed IS 'What was given back; 0 in this version, which has no reversals';
+COMMENT ON COLUMN credit_pools.usage_events.reversed IS 'Credits that were given back by reverse_usage or by a lower total';
 COMMENT ON COLUMN credit_pools.usage_events.rate IS 'Credits per unit that it was priced with';
 COMMENT ON COLUMN credit_pools.usage_events.dimensions IS 'The application''s own JSON object, for reports';
 COMMENT ON COLUMN credit_pools.usage_events.occurred_at IS 'When it happened; prices and counts by this instant';
 COMMENT ON COLUMN credit_pools.usage_events.recorded_at IS 'When it was written';
-COMMENT ON COLUMN credit_pools.usage_events.shortfall IS 'What on_insufficient => ''cap'' left unpaid; NULL = nothing';
+COMMENT ON COLUMN credit_pools.usage_events.shortfall IS 'What on_insufficient => ''cap'' left unpaid; NULL = nothing; negative = what a lower total gave back';
 COMMENT ON COLUMN credit_pools.usage_events.idempotency_key IS 'The key of the call';
 COMMENT ON COLUMN credit_pools.usage_events.metadata IS 'The application''s own JSON object';
 
