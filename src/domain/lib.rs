@@ -4,6 +4,7 @@
 //! recharges, how a ledger row is sealed) is here, so that every path through the extension decides
 //! alike and can be tested in milliseconds. Nothing here knows SQL.
 
+mod alert;
 mod amount;
 mod calendar;
 mod changes;
@@ -23,6 +24,7 @@ mod seal;
 mod spending;
 mod wallet;
 
+pub use alert::{Alerts, Level, Standing};
 pub use amount::{Amount, AmountError, Limit, MAX_INTEGER_DIGITS, MAX_SCALE};
 pub use calendar::{CalendarError, Instant, Span, Zone};
 pub use event::{EventError, EventsError, MAX_EVENTS, UsageEvent, parse_events};
@@ -33,7 +35,7 @@ pub use hold::{HeldPart, Hold, HoldStatus};
 pub use ids::{IdError, MAX_ID_CHARS, check_id};
 pub use money::{currency_is_well_formed, minor_digits};
 pub use price::Price;
-pub use recharge::{Attempt, Decision, PolicyRules, PoolView, Size, SkipReason, Spending};
+pub use recharge::{Attempt, Decision, PolicyRules, PoolView, Size, SkipReason, Spending, marks_passed};
 pub use reversal::{DrawnPart, PaidDebt};
 pub use schedule::{Cadence, EntryTerms, Period, Rollover, Schedule};
 pub use seal::{SealedRow, fingerprint, seal};

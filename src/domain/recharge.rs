@@ -102,42 +102,67 @@ impl PolicyRules {
                 None => return Ok(Decision::Enough),
             },
         };
+        let Some(price) = self.price(amount) else {
+            // More money than can be counted: never credits for nothing instead.
+            return Ok(Decision::Skip(SkipReason::SpendLimit));
+        };
         if self.max_spend.is_none() && self.max_count.is_none() {
-            return Ok(Decision::Recharge(Attempt { amount, price: self.price(amount) }));
+            return Ok(Decision::Recharge(Attempt { amount, price }));
         }
         let spending = spending()?;
         if self.max_count.is_some_and(|max| spending.count >= max) {
             return Ok(Decision::Skip(SkipReason::CountLimit));
         }
-        Ok(match self.within_spend(amount, spending.spent) {
+        Ok(match self.within_spend(Attempt { amount, price }, spending.spent) {
             Some(attempt) => Decision::Recharge(attempt),
             None => Decision::Skip(SkipReason::SpendLimit),
         })
     }
 
-    /// Cuts an amount to what the spend limit leaves; nothing where it leaves nothing.
-    fn within_spend(&self, amount: Amount, spent: Amount) -> Option<Attempt> {
-        let price = self.price(amount);
-        let (Some(limit), Some(per_credit), Some(full)) = (self.max_spend, self.price_per_credit, price) else {
-            return Some(Attempt { amount, price });
+    /// Cuts an attempt to what the spend limit leaves; nothing where it leaves nothing.
+    fn within_spend(&self, attempt: Attempt, spent: Amount) -> Option<Attempt> {
+        let (Some(limit), Some(per_credit), Some(full)) = (self.max_spend, self.price_per_credit, attempt.price) else {
+            return Some(attempt);
         };
         let left = limit.checked_sub(spent)?;
         if !left.is_positive() {
             return None;
         }
         if full <= left {
-            return Some(Attempt { amount, price });
+            return Some(attempt);
         }
-        let cut = left.divide_floor(per_credit, self.scale)?.min(amount);
-        let price = self.price(cut)?.min(left);
+        let cut = left.divide_floor(per_credit, self.scale)?.min(attempt.amount);
+        let price = self.price(cut)??.min(left);
         cut.is_positive().then_some(Attempt { amount: cut, price: Some(price) })
     }
 
-    /// Rounded half away from zero to the currency's minor unit.
-    fn price(&self, amount: Amount) -> Option<Amount> {
-        let digits = minor_digits(self.currency.as_deref().unwrap_or_default());
-        amount.multiply_rounded(self.price_per_credit?, digits)
+    /// Whether any recharge of this policy would bring credits for a price that rounds to no money at all.
+    pub fn is_for_nothing(&self) -> bool {
+        let smallest = match self.size {
+            Size::Fixed(amount) => Some(amount),
+            Size::Target(target) => target.checked_sub(self.threshold),
+        };
+        let price = smallest.and_then(|amount| self.price(amount)).flatten();
+        self.price_per_credit.is_some_and(Amount::is_positive) && price.is_some_and(Amount::is_zero)
     }
+
+    /// Rounded half away from zero to the currency's minor unit; `None` beyond what an amount can carry.
+    fn price(&self, amount: Amount) -> Option<Option<Amount>> {
+        let Some(per_credit) = self.price_per_credit else { return Some(None) };
+        let digits = minor_digits(self.currency.as_deref().unwrap_or_default());
+        amount.multiply_rounded(per_credit, digits).filter(|price| price.within_outside_limit()).map(Some)
+    }
+}
+
+/// The parts of a limit, in percent, whose passing is told.
+const MARKS: [i64; 3] = [80, 90, 100];
+
+/// The marks of a limit that are passed on the way from `before` to `after`.
+pub fn marks_passed(before: Amount, after: Amount, limit: Amount) -> Vec<i64> {
+    let reached = |used: Amount, mark: i64| {
+        limit.percent_floor(Amount::from_units(mark), crate::MAX_SCALE).is_some_and(|at| used >= at)
+    };
+    MARKS.into_iter().filter(|mark| !reached(before, *mark) && reached(after, *mark)).collect()
 }
 
 #[cfg(test)]
@@ -193,6 +218,27 @@ mod tests {
         let cut = Attempt { amount: amount("100"), price: Some(amount("1")) };
         assert_eq!(decide(&policy, pool("0"), spent("9")), Decision::Recharge(cut));
         assert_eq!(decide(&policy, pool("0"), spent("10")), Decision::Skip(SkipReason::SpendLimit));
+    }
+
+    #[test]
+    fn no_credits_for_no_money() {
+        let tiny = PolicyRules { price_per_credit: Some(amount("0.000012")), ..policy() };
+        assert!(tiny.is_for_nothing()); // 400 x 0.000012 = 0.0048
+        assert!(!PolicyRules { price_per_credit: Some(amount("0.0000125")), ..policy() }.is_for_nothing());
+        assert!(!PolicyRules { price_per_credit: Some(Amount::ZERO), ..policy() }.is_for_nothing());
+        assert!(!PolicyRules { price_per_credit: None, ..policy() }.is_for_nothing());
+        let dear = PolicyRules { price_per_credit: Some(amount("999999999999999999")), ..policy() };
+        assert_eq!(decide(&dear, pool("0"), Spending::default()), Decision::Skip(SkipReason::SpendLimit));
+    }
+
+    #[test]
+    fn marks_are_told_when_they_are_reached() {
+        let passed = |before, after| marks_passed(amount(before), amount(after), amount("10"));
+        assert_eq!(passed("0", "7.99"), Vec::<i64>::new());
+        assert_eq!(passed("7.99", "8"), [80]);
+        assert_eq!(passed("8", "8.5"), Vec::<i64>::new());
+        assert_eq!(passed("5", "10"), [80, 90, 100]);
+        assert_eq!(passed("9", "10"), [100]);
     }
 
     #[test]
