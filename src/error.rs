@@ -115,10 +115,7 @@ impl Error {
         let text = number.to_string();
         let value = match text.parse::<i64>() {
             Ok(whole) if whole.unsigned_abs() < (1 << 53) => json!(whole),
-            _ => serde_json::from_str::<serde_json::Number>(&text)
-                .ok()
-                .filter(|n| n.to_string() == text)
-                .map_or(json!(text), Value::Number),
+            _ => exact_number(&text),
         };
         self.with(key, value)
     }
@@ -197,4 +194,10 @@ fn c_string(text: String) -> CString {
         bytes.truncate(end);
         CString::new(bytes).unwrap_or_default()
     })
+}
+
+/// A decimal as a JSON number with all of its digits, or as a text where JSON has no such number.
+pub fn exact_number(text: &str) -> Value {
+    let number = serde_json::from_str::<serde_json::Number>(text).ok().filter(|number| number.to_string() == text);
+    number.map_or_else(|| json!(text), Value::Number)
 }

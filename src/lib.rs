@@ -19,20 +19,22 @@ extension_sql_file!("../sql/schema/10_catalogue.sql", name = "catalogue", bootst
 extension_sql_file!("../sql/schema/20_customers.sql", name = "customers", requires = ["catalogue"]);
 extension_sql_file!("../sql/schema/30_pools.sql", name = "pools", requires = ["customers"]);
 extension_sql_file!("../sql/schema/40_recharge.sql", name = "recharge", requires = ["pools"]);
+extension_sql_file!("../sql/schema/45_events.sql", name = "events", requires = ["recharge"]);
 extension_sql_file!(
     "../sql/schema/50_guards.sql",
     name = "guards",
     requires = [
-        "recharge",
+        "events",
         api::triggers::catalogue_changed,
         api::triggers::evaluate_recharge,
-        api::triggers::refuse_ledger_change
+        api::triggers::refuse_ledger_change,
+        api::triggers::set_event_horizon
     ]
 );
 extension_sql_file!(
     "../sql/schema/60_views.sql",
     name = "views",
-    requires = ["recharge", clock::clock, api::limits::limit_window, api::reads::pool_now, api::reads::grants_now]
+    requires = ["events", clock::clock, api::limits::limit_window, api::reads::pool_now, api::reads::grants_now]
 );
 extension_sql_file!(
     "../sql/schema/65_maintenance.sql",
@@ -45,7 +47,7 @@ extension_sql_file!(
     requires =
         ["pools", api::metering::check_metering, api::metering::metering_trigger, api::metering::charge_inserted]
 );
-extension_sql_file!("../sql/schema/70_dump.sql", name = "dump", requires = ["recharge"]);
+extension_sql_file!("../sql/schema/70_dump.sql", name = "dump", requires = ["events"]);
 extension_sql_file!("../sql/schema/80_comments.sql", name = "comments", requires = ["views"]);
 extension_sql_file!("../sql/schema/90_functions.sql", name = "functions", finalize);
 

@@ -9,7 +9,14 @@ static TEST_CLOCK: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::
 static ACTOR: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
 static WORKER_DATABASES: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
 static WORKER_INTERVAL: GucSetting<i32> = GucSetting::<i32>::new(10);
+static EVENTS: GucSetting<bool> = GucSetting::<bool>::new(true);
+static EVENT_NOTIFY: GucSetting<bool> = GucSetting::<bool>::new(false);
+static EVENT_RETENTION: GucSetting<i32> = GucSetting::<i32>::new(MONTH_IN_MINUTES);
+static EVENT_SOURCE: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(DEFAULT_SOURCE));
 static SHARD: GucSetting<i32> = GucSetting::<i32>::new(0);
+
+const MONTH_IN_MINUTES: i32 = 30 * 24 * 60;
+const DEFAULT_SOURCE: &std::ffi::CStr = c"/credit_pools";
 
 /// Ids carry the shard's number above this bit: 2048 shards with 4.5 × 10^15 ids each.
 const SHARD_SHIFT: u32 = 52;
@@ -41,6 +48,7 @@ pub fn register() {
         GucContext::Suset,
         GucFlags::default(),
     );
+    register_events();
     // The worker's settings can be read by a postmaster only that has loaded the library; elsewhere they do nothing.
     GucRegistry::define_string_guc(
         c"credit_pools.worker_databases",
@@ -69,6 +77,43 @@ pub fn register() {
     unsafe { pgrx::pg_sys::MarkGUCPrefixReserved(c"credit_pools".as_ptr()) };
 }
 
+fn register_events() {
+    GucRegistry::define_bool_guc(
+        c"credit_pools.events",
+        c"Whether what happens is written to the outbox, the view events.",
+        c"Off where nobody reads them. Events of the time while it is off never come.",
+        &EVENTS,
+        GucContext::Suset,
+        GucFlags::default(),
+    );
+    GucRegistry::define_bool_guc(
+        c"credit_pools.event_notify",
+        c"Whether a transaction that writes events also sends NOTIFY credit_pools_events at its commit.",
+        c"All notifying transactions of a server wait for each other at their commits.",
+        &EVENT_NOTIFY,
+        GucContext::Suset,
+        GucFlags::default(),
+    );
+    GucRegistry::define_int_guc(
+        c"credit_pools.event_retention",
+        c"How long maintenance keeps events that every consumer has acknowledged; -1 for ever.",
+        c"Counted from when they were written. An event that a consumer has not acknowledged is kept.",
+        &EVENT_RETENTION,
+        -1,
+        i32::MAX,
+        GucContext::Suset,
+        GucFlags::UNIT_MIN,
+    );
+    GucRegistry::define_string_guc(
+        c"credit_pools.event_source",
+        c"The attribute source of events: a URI or a path that tells this database from others.",
+        c"Of CloudEvents 1.0. Together with the event's id it is unique.",
+        &EVENT_SOURCE,
+        GucContext::Suset,
+        GucFlags::default(),
+    );
+}
+
 fn non_empty(setting: &GucSetting<Option<CString>>) -> Option<String> {
     let value = setting.get()?.into_string().ok()?;
     (!value.is_empty()).then_some(value)
@@ -80,6 +125,24 @@ pub fn test_clock() -> Option<String> {
 
 pub fn actor() -> Option<String> {
     non_empty(&ACTOR)
+}
+
+pub fn events_are_written() -> bool {
+    EVENTS.get()
+}
+
+pub fn events_are_notified() -> bool {
+    EVENT_NOTIFY.get()
+}
+
+/// In microseconds.
+pub fn event_retention() -> Option<i64> {
+    let minutes = i64::from(EVENT_RETENTION.get());
+    (minutes >= 0).then_some(minutes * 60_000_000)
+}
+
+pub fn event_source() -> String {
+    non_empty(&EVENT_SOURCE).unwrap_or_else(|| DEFAULT_SOURCE.to_string_lossy().into_owned())
 }
 
 /// Names as in a list of search_path: with commas between, in double quotes where they need them.

@@ -18,6 +18,8 @@ CREATE TABLE credit_pools.credit_type (
     symbol text,
     unit_singular text,
     unit_plural text,
+    alert_thresholds numeric[],
+    alert_percents numeric[],
     metadata jsonb,
     archived_at timestamptz,
     created_at timestamptz NOT NULL

@@ -56,3 +56,5 @@ CREATE TABLE credit_pools.subscription_version (
 CREATE UNIQUE INDEX subscription_one_active
     ON credit_pools.subscription (customer_id, resource_id) WHERE status = 'active';
 CREATE INDEX subscription_scope ON credit_pools.subscription (customer_id, resource_id);
+-- The subscriptions that the clock will end, for maintenance.
+CREATE INDEX subscription_ending ON credit_pools.subscription (ends_at) WHERE status = 'active' AND ends_at < 'infinity';

@@ -19,6 +19,9 @@ CREATE SEQUENCE credit_pools.reservation_id_seq AS bigint;
 -- held is what holds have of grants, and unbacked the part of it that they have of the overdraft. limited says that
 -- spending limits may cover the pool, so that usage elsewhere does not look for any.
 --
+-- alert_thresholds and alert_percents are the customer's own; NULL both, those of the credit type count. alert_granted is what
+-- percents are of, NULL until somebody needs it.
+--
 -- scope_id is resource_id with '' for the global scope, for the key; resource_id is NULL there, for the views.
 CREATE TABLE credit_pools.pool (
     customer_id text COLLATE "C" NOT NULL,
@@ -43,6 +46,9 @@ CREATE TABLE credit_pools.pool (
     recharge_threshold numeric,
     last_recharge_id bigint,
     breaker_opened_at timestamptz,
+    alert_thresholds numeric[],
+    alert_percents numeric[],
+    alert_granted numeric,
     next_transition_at timestamptz NOT NULL,
     last_hash bytea NOT NULL,
     last_recorded_at timestamptz NOT NULL,

@@ -55,8 +55,6 @@ CREATE TABLE credit_pools.recharge (
     grant_expires_after interval,
     max_failures integer,
     backoff interval,
-    spend_period_start timestamptz,
-    spend_period_end timestamptz,
     grant_id bigint,
     attempts integer NOT NULL,
     evaluations bigint NOT NULL,

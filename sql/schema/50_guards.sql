@@ -20,3 +20,9 @@ CREATE TRIGGER credit_type_changed
     FOR EACH STATEMENT EXECUTE FUNCTION credit_pools.catalogue_changed();
 ALTER TABLE credit_pools.rate ENABLE ALWAYS TRIGGER rate_changed;
 ALTER TABLE credit_pools.credit_type ENABLE ALWAYS TRIGGER credit_type_changed;
+
+-- Transaction ids mean nothing in another cluster: what a restore or a subscription inserts gets the horizon of here (ALWAYS).
+CREATE TRIGGER event_horizon
+    BEFORE INSERT ON credit_pools.event
+    FOR EACH ROW EXECUTE FUNCTION credit_pools.set_event_horizon();
+ALTER TABLE credit_pools.event ENABLE ALWAYS TRIGGER event_horizon;

@@ -314,3 +314,47 @@ CROSS JOIN LATERAL (
     WHERE r.customer_id = l.customer_id AND p.credit_type_id = l.credit_type_id
       AND (l.all_resources OR p.scope_id = l.scope_id)
       AND r.status = 'active' AND r.created_at >= w.window_start AND r.expires_at <= credit_pools.clock()) u;
+
+-- Up to the newest event before which none can still come. The ids are compared as numbers: a transaction id of 64 bits
+-- never wraps.
+CREATE VIEW credit_pools.events AS
+SELECT e.customer_id,
+       e.resource_id,
+       e.credit_type_id,
+       e.event_id,
+       e.type,
+       e.data,
+       e.created_at,
+       e.pool_id
+FROM credit_pools.event e
+WHERE e.event_id <= (
+    SELECT b.event_id FROM credit_pools.event b
+    WHERE b.horizon <= pg_snapshot_xmin(pg_current_snapshot())::text::bigint
+    ORDER BY b.event_id DESC LIMIT 1);
+
+CREATE VIEW credit_pools.event_consumers AS
+SELECT c.consumer,
+       c.event_id,
+       (SELECT e.created_at FROM credit_pools.event e
+        WHERE e.event_id > c.event_id ORDER BY e.event_id LIMIT 1) AS oldest_pending_at,
+       c.created_at,
+       c.acknowledged_at
+FROM credit_pools.event_consumer c;
+
+CREATE VIEW credit_pools.balance_alerts AS
+SELECT NULL::text AS customer_id,
+       NULL::text AS resource_id,
+       t.credit_type_id,
+       t.alert_thresholds AS thresholds,
+       t.alert_percents AS percents,
+       NULL::timestamptz AS updated_at
+FROM credit_pools.credit_type t
+WHERE t.alert_thresholds IS NOT NULL
+UNION ALL
+SELECT a.customer_id,
+       NULL,
+       a.credit_type_id,
+       a.thresholds,
+       a.percents,
+       a.updated_at
+FROM credit_pools.balance_alert a;

@@ -21,6 +21,9 @@ COMMENT ON TABLE credit_pools.spending_limit IS 'Spending limits and what was us
 COMMENT ON TABLE credit_pools.idempotency_key IS 'Keys of the calls other than usage, with what the first call returned; kept for ever';
 COMMENT ON TABLE credit_pools.recharge_policy IS 'Auto-recharge policies; resource_id empty = all pools of the customer and credit type';
 COMMENT ON TABLE credit_pools.recharge_spend IS 'What a policy with a spend or count limit has used per calendar period; the lock that its pools share';
+COMMENT ON TABLE credit_pools.balance_alert IS 'Levels of balance alerts that customers have of their own; read the view balance_alerts.';
+COMMENT ON TABLE credit_pools.event IS 'The outbox, one row per event; data is its CloudEvents envelope. Read the view events or fetch_events; for logical decoding, publish its INSERTs.';
+COMMENT ON TABLE credit_pools.event_consumer IS 'Who reads the outbox, and how far; read the view event_consumers.';
 COMMENT ON TABLE credit_pools.recharge IS 'Every decision on a recharge, skips included; read the view recharges.';
 
 COMMENT ON SEQUENCE credit_pools.pool_id_seq IS 'pool_id, below the shard''s number';
@@ -29,6 +32,7 @@ COMMENT ON SEQUENCE credit_pools.usage_id_seq IS 'usage_id, below the shard''s n
 COMMENT ON SEQUENCE credit_pools.recharge_id_seq IS 'recharge_id, below the shard''s number';
 COMMENT ON SEQUENCE credit_pools.schedule_id_seq IS 'schedule_id, below the shard''s number';
 COMMENT ON SEQUENCE credit_pools.reservation_id_seq IS 'The numbers of reservation ids that are made';
+COMMENT ON SEQUENCE credit_pools.event_id_seq IS 'event_id, below the shard''s number';
 COMMENT ON SEQUENCE credit_pools.revision_seq IS 'Revisions of subscriptions, and the numbers of subscription ids that are made';
 
 COMMENT ON VIEW credit_pools.pools IS 'One row per pool, right to the instant whether or not maintenance has run. Amounts in credits of the pool''s type.';
@@ -228,3 +232,28 @@ COMMENT ON COLUMN credit_pools.limits.window_start IS 'When the window began';
 COMMENT ON COLUMN credit_pools.limits.window_end IS 'When the next one begins';
 COMMENT ON COLUMN credit_pools.limits.created_at IS 'When it was set first';
 COMMENT ON COLUMN credit_pools.limits.updated_at IS 'When it was set last';
+
+COMMENT ON VIEW credit_pools.events IS 'The outbox, one row per event. Read in order of event_id: an event is shown once no open transaction can still commit one with a smaller event_id, so none is missed.';
+COMMENT ON COLUMN credit_pools.events.customer_id IS 'The billing account';
+COMMENT ON COLUMN credit_pools.events.resource_id IS 'The resource; NULL = the customer''s global scope';
+COMMENT ON COLUMN credit_pools.events.credit_type_id IS 'The credit currency; NULL = of a subscription';
+COMMENT ON COLUMN credit_pools.events.event_id IS 'Id, unique across shards; grows in the order of writing';
+COMMENT ON COLUMN credit_pools.events.type IS 'What happened, such as credits.granted, balance.low, recharge.failed';
+COMMENT ON COLUMN credit_pools.events.data IS 'The envelope of CloudEvents 1.0; its data has the figures, time is when it counts';
+COMMENT ON COLUMN credit_pools.events.created_at IS 'When it was written';
+COMMENT ON COLUMN credit_pools.events.pool_id IS 'The pool; NULL = of a subscription or a policy';
+
+COMMENT ON VIEW credit_pools.event_consumers IS 'One row per consumer of events. Events that a consumer has not acknowledged are kept: drop those that read no more.';
+COMMENT ON COLUMN credit_pools.event_consumers.consumer IS 'The name that it gives to fetch_events';
+COMMENT ON COLUMN credit_pools.event_consumers.event_id IS 'Acknowledged up to this event; 0 = none yet';
+COMMENT ON COLUMN credit_pools.event_consumers.oldest_pending_at IS 'When the oldest event that it has not acknowledged was written; NULL = none is left';
+COMMENT ON COLUMN credit_pools.event_consumers.created_at IS 'When it first read';
+COMMENT ON COLUMN credit_pools.event_consumers.acknowledged_at IS 'When it last acknowledged';
+
+COMMENT ON VIEW credit_pools.balance_alerts IS 'The levels below which a balance is told of (event balance.low): a row per credit type that has any, and per customer with levels of its own';
+COMMENT ON COLUMN credit_pools.balance_alerts.customer_id IS 'The billing account; NULL = the credit type''s default';
+COMMENT ON COLUMN credit_pools.balance_alerts.resource_id IS 'Always NULL: each of the customer''s pools by itself';
+COMMENT ON COLUMN credit_pools.balance_alerts.credit_type_id IS 'The credit currency';
+COMMENT ON COLUMN credit_pools.balance_alerts.thresholds IS 'Levels in credits, highest first';
+COMMENT ON COLUMN credit_pools.balance_alerts.percents IS 'Levels in percent of what is granted and has not expired, highest first';
+COMMENT ON COLUMN credit_pools.balance_alerts.updated_at IS 'When they were set; NULL for a default';

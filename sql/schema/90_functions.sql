@@ -37,7 +37,7 @@ COMMENT ON FUNCTION credit_pools.unmeter_table IS 'Undoes meter_table for a feat
 
 COMMENT ON FUNCTION credit_pools.open_pool IS 'Opens a pool without a subscription, and customer and resource with it; one that is there stays. Errors PC002, PC005, 22023.';
 COMMENT ON FUNCTION credit_pools.set_pool IS 'Changes overdraft_limit (Infinity = none), status (active, frozen) or metadata of a pool; NULL leaves a value. Errors PC002, 22023.';
-COMMENT ON FUNCTION credit_pools.run_maintenance IS 'Books what is due by now in at most max_pools pools, oldest first: starts and ends of grants, renewals, rollover. Passes over pools that others have locked, so that several sessions may run it, and over those that fail (a WARNING each). remaining: pools still due, counted up to 100000. Locks are held to the end of the transaction; CALL maintain() commits between batches. Error 22023.';
+COMMENT ON FUNCTION credit_pools.run_maintenance IS 'Books what is due by now in at most max_pools pools, oldest first: starts and ends of grants, renewals, rollover; marks subscriptions that have ended, and deletes events beyond credit_pools.event_retention that every consumer has acknowledged. Passes over pools that others have locked, so that several sessions may run it, and over those that fail (a WARNING each). remaining: pools still due, counted up to 100000. Locks are held to the end of the transaction; CALL maintain() commits between batches. Error 22023.';
 COMMENT ON PROCEDURE credit_pools.maintain IS 'run_maintenance(batch_size) and COMMIT until nothing is left, or max_batches times; a NOTICE per batch. For pg_cron and the like; not inside a transaction block.';
 
 COMMENT ON FUNCTION credit_pools.set_auto_recharge IS 'Sets the auto-recharge policy of all pools of a customer and credit type, or of one resource''s pool, and evaluates them. Locks those pools by id. Errors PC002, 22023.';
@@ -46,11 +46,19 @@ COMMENT ON FUNCTION credit_pools.claim_recharges IS 'Hands pending recharges to 
 COMMENT ON FUNCTION credit_pools.complete_recharge IS 'The payment succeeded: makes the grant, once, also after the lease. Errors PC002, PC004, PC005.';
 COMMENT ON FUNCTION credit_pools.fail_recharge IS 'The payment failed: tried again after a pause that doubles; after max_failures, or at once when permanent, the pool''s breaker opens. Errors PC002, PC005.';
 
+COMMENT ON FUNCTION credit_pools.explain_recharge IS 'Whether a pool would recharge now, by how much and for what price; if not, why: no_policy, frozen, enough, disabled, breaker, pending, cooldown, count_limit or spend_limit. Reads only, takes no lock. Errors PC002, 22023.';
+
+COMMENT ON FUNCTION credit_pools.set_balance_alerts IS 'Below which balances an event balance.low is written: levels in credits, and in percent of what is granted. customer_id NULL = the credit type''s default, otherwise the customer''s own in its place, for all of its pools of the type; both arrays NULL removes them. Locks those pools by id. Errors PC002, 22023.';
+COMMENT ON FUNCTION credit_pools.fetch_events IS 'The oldest max events (1 to 10000) that a consumer has not acknowledged, in order of event_id. The first call makes the consumer. Error 22023.';
+COMMENT ON FUNCTION credit_pools.ack_events IS 'A consumer has worked on all events up to event_id; fetch_events goes on behind it. Backwards or beyond the newest event: 22023.';
+COMMENT ON FUNCTION credit_pools.drop_event_consumer IS 'Forgets a consumer, for which events are kept no longer';
+
 COMMENT ON FUNCTION credit_pools.balance_at IS 'The sums of a pool at an instant (default now; past or future, without further usage): of what was recorded by known_at (default now) and counts by then, and of what the clock alone does by then. Reads only. Errors PC002, 22023.';
 
 COMMENT ON FUNCTION credit_pools.pool_now IS 'Internal, for the view pools: the figures of a pool as of this instant';
 COMMENT ON FUNCTION credit_pools.grants_now IS 'Internal, for the view grants: the grants of a pool as of this instant';
 COMMENT ON FUNCTION credit_pools.evaluate_recharge IS 'Internal: trigger on pool';
+COMMENT ON FUNCTION credit_pools.set_event_horizon IS 'Internal: trigger on event';
 COMMENT ON FUNCTION credit_pools.catalogue_changed IS 'Internal: trigger on rate and credit_type';
 COMMENT ON FUNCTION credit_pools.refuse_ledger_change IS 'Internal: trigger on ledger_entry';
 COMMENT ON FUNCTION credit_pools.check_metering IS 'Internal, for meter_table: checks its arguments and names the trigger';
@@ -58,6 +66,7 @@ COMMENT ON FUNCTION credit_pools.metering_trigger IS 'Internal, for unmeter_tabl
 COMMENT ON FUNCTION credit_pools.charge_inserted IS 'Internal: trigger on the tables that meter_table has metered';
 ALTER FUNCTION credit_pools.charge_inserted() SECURITY DEFINER SET search_path TO pg_catalog, pg_temp;
 ALTER FUNCTION credit_pools.evaluate_recharge() SET search_path TO pg_catalog, pg_temp;
+ALTER FUNCTION credit_pools.set_event_horizon() SET search_path TO pg_catalog, pg_temp;
 
 -- EXECUTE on a new function belongs to PUBLIC until it is revoked.
 REVOKE ALL ON SCHEMA credit_pools FROM PUBLIC;

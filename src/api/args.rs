@@ -122,7 +122,7 @@ fn bad_amount(argument: &str, error: AmountError) -> Error {
     )
 }
 
-fn any_amount(argument: &str, value: &AnyNumeric) -> Result<Amount> {
+pub fn any_amount(argument: &str, value: &AnyNumeric) -> Result<Amount> {
     let amount = spi::amount(value).map_err(|error| bad_amount(argument, error))?;
     if amount.within_outside_limit() { Ok(amount) } else { Err(bad_amount(argument, AmountError::TooLarge)) }
 }

@@ -25,6 +25,8 @@ fn run_maintenance(
             ("grants_expired", done.expired),
             ("renewals", done.renewed),
             ("rollovers", done.rolled_over),
+            ("subscriptions", done.subscriptions),
+            ("events", done.events),
             ("failed", done.failed),
             ("remaining", done.remaining),
         ]

@@ -7,6 +7,7 @@ mod args;
 mod batch;
 mod catalogue;
 mod checks;
+mod events;
 mod grants;
 mod limits;
 mod maintenance;

@@ -6,7 +6,8 @@ use pgrx::prelude::*;
 use super::args;
 use super::call;
 use super::grants::reference;
-use crate::engine::recharging::{self, Covered};
+use crate::engine::policies::{self, Covered};
+use crate::engine::{payments, recharging};
 use crate::error::{Error, Result};
 use crate::store::recharges::Policy;
 use crate::store::spi;
@@ -94,7 +95,7 @@ fn set_auto_recharge(
             backoff: args::positive_span("backoff", backoff)?.unwrap_or(MINUTE),
         };
         check_policy(&policy)?;
-        recharging::set_policy(
+        policies::set_policy(
             args::id("customer_id", customer_id)?,
             args::id("credit_type_id", credit_type_id)?,
             &policy,
@@ -182,7 +183,7 @@ fn reset_auto_recharge(
     ),
 > {
     let (policy, covered) = call(|| {
-        recharging::reset(
+        policies::reset(
             args::id("customer_id", customer_id)?,
             args::id("credit_type_id", credit_type_id)?,
             args::resource(resource_id)?,
@@ -210,7 +211,7 @@ fn complete_recharge(
     ),
 > {
     let settled = call(|| {
-        recharging::complete(
+        payments::complete(
             args::id("customer_id", customer_id)?,
             args::required("recharge_id", recharge_id)?,
             reference(payment_reference)?,
@@ -245,7 +246,7 @@ fn fail_recharge(
     ),
 > {
     let failed = call(|| {
-        recharging::fail(
+        payments::fail(
             args::id("customer_id", customer_id)?,
             args::required("recharge_id", recharge_id)?,
             args::note("reason", reason)?,
@@ -285,7 +286,7 @@ fn claim_recharges(
     let claimed = call(|| {
         let lease = args::positive_span("lease", lease)?.unwrap_or(Span { micros: 5 * MINUTE.micros, ..MINUTE });
         let limit = at_least_one("max_count", max_count.unwrap_or(1))?;
-        recharging::claim(args::id("worker", worker)?, limit, lease)
+        payments::claim(args::id("worker", worker)?, limit, lease)
     });
     TableIterator::new(claimed.into_iter().map(|(claimed, until)| {
         (
@@ -301,4 +302,72 @@ fn claim_recharges(
             spi::timestamp(until),
         )
     }))
+}
+
+#[pg_extern(stable, security_definer)]
+#[search_path(pg_catalog, pg_temp)]
+fn explain_recharge(
+    customer_id: default!(Option<&str>, "NULL"),
+    credit_type_id: default!(Option<&str>, "NULL"),
+    resource_id: default!(Option<&str>, "NULL"),
+) -> TableIterator<
+    'static,
+    (
+        name!(customer_id, String),
+        name!(resource_id, Option<String>),
+        name!(credit_type_id, String),
+        name!(pool_id, i64),
+        name!(would_fire, bool),
+        name!(reason, Option<String>),
+        name!(balance, AnyNumeric),
+        name!(pending, Option<AnyNumeric>),
+        name!(threshold, Option<AnyNumeric>),
+        name!(amount, Option<AnyNumeric>),
+        name!(price, Option<AnyNumeric>),
+        name!(price_currency, Option<String>),
+        name!(policy, Option<String>),
+        name!(spent, Option<AnyNumeric>),
+        name!(max_spend, Option<AnyNumeric>),
+        name!(recharges, Option<i64>),
+        name!(max_count, Option<i64>),
+        name!(period_end, Option<TimestampWithTimeZone>),
+        name!(cooldown_until, Option<TimestampWithTimeZone>),
+        name!(breaker_opened_at, Option<TimestampWithTimeZone>),
+        name!(next_attempt_at, Option<TimestampWithTimeZone>),
+        name!(last_recharge_id, Option<i64>),
+    ),
+> {
+    let found = call(|| {
+        let customer_id = args::id("customer_id", customer_id)?;
+        let credit_type_id = args::id("credit_type_id", credit_type_id)?;
+        let resource_id = args::resource(resource_id)?;
+        spi::reading(|| recharging::explain(customer_id, credit_type_id, resource_id))
+    });
+    let (policy, outcome) = (found.policy.as_ref(), found.outcome.as_ref());
+    let spending = found.spending.as_ref();
+    let attempt = outcome.ok();
+    TableIterator::once((
+        customer_id.unwrap_or_default().to_owned(),
+        resource_id.map(str::to_owned),
+        credit_type_id.unwrap_or_default().to_owned(),
+        found.pool_id,
+        attempt.is_some(),
+        outcome.err().map(|reason| (*reason).to_owned()),
+        spi::numeric(found.balance),
+        found.in_flight.as_ref().map(|open| spi::numeric(open.amount)),
+        policy.map(|policy| spi::numeric(policy.threshold)),
+        attempt.map(|attempt| spi::numeric(attempt.amount)),
+        attempt.and_then(|attempt| attempt.price).map(spi::numeric),
+        attempt.and_then(|attempt| attempt.price).and_then(|_| policy?.price_currency.clone()),
+        policy.map(|policy| policy.covers().to_owned()),
+        spending.map(|(spending, _)| spi::numeric(spending.spent)),
+        policy.and_then(|policy| policy.max_spend).map(spi::numeric),
+        spending.map(|(spending, _)| spending.count),
+        policy.and_then(|policy| policy.max_count),
+        spending.map(|(_, window)| spi::timestamp(window.end)),
+        found.cooldown_until.map(spi::timestamp),
+        found.breaker_opened_at.map(spi::timestamp),
+        found.in_flight.as_ref().and_then(|open| open.next_attempt_at).map(spi::timestamp),
+        found.last_recharge_id,
+    ))
 }

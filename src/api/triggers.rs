@@ -1,12 +1,12 @@
 //! The triggers on the extension's own tables.
 
-use pgrx::AllocatedByPostgres;
 use pgrx::prelude::*;
+use pgrx::{AllocatedByPostgres, WhoAllocated};
 
 use super::call;
 use crate::engine::recharging;
 use crate::error::{Error, Kind};
-use crate::store::cache;
+use crate::store::{cache, spi};
 
 /// The row as a trigger may return it unchanged.
 type Untouched<'a> = Option<Tuple<'a>>;
@@ -58,4 +58,18 @@ fn refuse_ledger_change<'a>(_trigger: &'a PgTrigger<'a>) -> Result<Untouched<'a>
     Error::new(Kind::InsufficientPrivilege, "the ledger is append-only")
         .hint("Correct a booking by another one: void_grant, grant_credits.")
         .raise()
+}
+
+/// BEFORE INSERT of an event: the transaction id that comes next, after the event's id was taken.
+#[pg_trigger]
+fn set_event_horizon<'a>(
+    trigger: &'a PgTrigger<'a>,
+) -> Result<Option<PgHeapTuple<'a, impl WhoAllocated>>, std::convert::Infallible> {
+    let mut row = trigger.new().map(PgHeapTuple::into_owned);
+    if let Some(row) = &mut row
+        && row.set_by_name("horizon", spi::next_transaction_id()).is_err()
+    {
+        Error::state("the table event has another shape").raise()
+    }
+    Ok(row)
 }

@@ -59,6 +59,8 @@ pub fn cancel(call: &Call, at: Option<Instant>, expire_credits: bool) -> Result<
     subscription.expires_credits = expire_credits;
     subscription.revision = next_id(Sequence::Revision);
     subscriptions::put(call.customer_id, &subscription, now);
+    let signal = plan_pools::signal("subscription.cancelled", &subscription, now);
+    plan_pools::tell(call.customer_id, &subscription, signal, now);
     let note = call.note("subscription cancelled");
     for pool in &mut locked {
         if pool.row.resource_id == subscription.resource_id {
@@ -93,6 +95,9 @@ pub fn transfer(call: &Call, to_resource_id: &str, move_credits: bool) -> Result
     }
     subscription.revision = next_id(Sequence::Revision);
     subscriptions::put(call.customer_id, &subscription, now);
+    let left = Some(from_resource_id.as_str()).filter(|id| !id.is_empty());
+    let signal = plan_pools::signal("subscription.transferred", &subscription, now).with("from_resource_id", left);
+    plan_pools::tell(call.customer_id, &subscription, signal, now);
 
     let entries = catalogue::plan_entries(&subscription.plan_id, now);
     let limits = plan_pools::overdrafts(&subscription.plan_id, &entries);
@@ -171,6 +176,10 @@ pub fn set_quantity(call: &Call, feature_id: &str, quantity: Amount) -> Result<O
     plan_pools::check_amounts(&subscription, now, "quantity")?;
     subscription.revision = next_id(Sequence::Revision);
     subscriptions::put(call.customer_id, &subscription, now);
+    let signal = plan_pools::signal("subscription.quantity_changed", &subscription, now)
+        .with("feature_id", feature_id)
+        .with_amount("quantity", quantity);
+    plan_pools::tell(call.customer_id, &subscription, signal, now);
     let note = call.note("quantity");
     for pool in &mut locked {
         pool.row.scope_revision = subscription.revision;

@@ -1,14 +1,16 @@
 //! What is due by now, for any customer: the same work that the next call on the pool would do first.
 
-use credit_pools_domain::EntryType;
+use credit_pools_domain::{EntryType, Instant};
 use pgrx::{check_for_interrupts, warning};
 
 use super::pool::LockedPool;
+use super::{outbox, plan_pools};
 use crate::clock;
 use crate::error::{Error, Result};
 use crate::store::isolate::{attempt, in_scratch_memory};
 use crate::store::ledger::Note;
 use crate::store::pools::{self, DueKey, PoolRow};
+use crate::store::subscriptions;
 
 /// Pools that are locked by one statement and carried out in one subtransaction: bounds the memory of a call, not its
 /// work. One that fails costs the others of its piece a second try.
@@ -22,6 +24,10 @@ pub struct Done {
     pub expired: i64,
     pub renewed: i64,
     pub rolled_over: i64,
+    /// Subscriptions that the clock has ended.
+    pub subscriptions: i64,
+    /// Events that nobody needs any more.
+    pub events: i64,
     pub failed: i64,
     /// Still due, up to `pools::MOST_COUNTED`: locked by others, failed, or left for the next call.
     pub remaining: i64,
@@ -76,8 +82,27 @@ pub fn run(max_pools: Option<i64>) -> Result<Done> {
             None => break,
         }
     }
+    done.subscriptions = end_subscriptions(now, max_pools.is_none());
+    done.events = outbox::delete_old(max_pools.is_none());
     done.remaining = pools::count_due(now);
     Ok(done)
+}
+
+/// Says of subscriptions that the clock has ended that it has; `all`, or one piece of them. Their pools have seen to
+/// themselves.
+fn end_subscriptions(now: Instant, all: bool) -> i64 {
+    let mut ended = 0;
+    loop {
+        check_for_interrupts!();
+        let over = in_scratch_memory(|| subscriptions::lock_over(now, PIECE));
+        for (customer_id, subscription) in &over {
+            plan_pools::end(customer_id, subscription, now);
+        }
+        ended += over.len() as i64;
+        if over.is_empty() || !all {
+            return ended;
+        }
+    }
 }
 
 /// Where a piece fails as a whole, each half is tried by itself, down to the pool that is to blame.

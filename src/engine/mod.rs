@@ -4,6 +4,7 @@
 //! the store, and shapes nothing: that is the api's part.
 
 pub mod administration;
+pub mod alerting;
 pub mod batching;
 pub mod catalogue;
 pub mod checking;
@@ -15,8 +16,11 @@ pub mod limiting;
 pub mod maintenance;
 pub mod metering;
 pub mod opening;
+pub mod outbox;
+pub mod payments;
 pub mod plan_arguments;
 pub mod plan_pools;
+pub mod policies;
 pub mod pool;
 pub mod pricing;
 pub mod provisioning;
@@ -24,6 +28,7 @@ pub mod reading;
 pub mod recharging;
 pub mod replay;
 pub mod reversing;
+pub mod signals;
 pub mod totals;
 pub mod transferring;
 pub mod usage;

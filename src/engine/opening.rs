@@ -7,7 +7,7 @@ use crate::clock;
 use crate::error::{Error, Result};
 use crate::store::pools::{self, PoolRow};
 use crate::store::spi::{Sequence, next_id};
-use crate::store::{catalogue, customers, limits, recharges, subscriptions};
+use crate::store::{alerts, catalogue, customers, limits, recharges, subscriptions};
 
 /// The pool of that name, locked; opened if it is missing, with the row of its opening still to be written
 /// by `LockedPool::write`. The customer and the resource exist.
@@ -37,6 +37,8 @@ pub fn open_or_lock(
         recharge_threshold: threshold,
         last_recharge_id: None,
         breaker_opened_at: None,
+        alerts: alerts::of_customer(customer_id, credit_type_id),
+        alert_granted: None,
         last_hash: Vec::new(),
         last_recorded_at: now,
         limited: limits::any_for(customer_id, credit_type_id, resource_id),

@@ -9,11 +9,12 @@ use serde::{Deserialize, Serialize};
 use super::granting::check_scale;
 use super::opening::{granting_credit_type, open_or_lock};
 use super::pool::LockedPool;
+use super::signals::Signal;
 use crate::error::{Error, Result};
 use crate::store::catalogue::{self, PlanEntry};
 use crate::store::ledger::Note;
-use crate::store::schedules;
 use crate::store::subscriptions::{self, Subscription};
+use crate::store::{events, schedules};
 
 /// A subscription as its calls return it; kept with their keys. Instants as PostgreSQL counts them.
 #[derive(Serialize, Deserialize)]
@@ -34,10 +35,30 @@ pub fn current(customer_id: &str, resource_id: &str, now: Instant) -> Option<Sub
     subscriptions::of_scope(customer_id, resource_id).filter(|subscription| {
         let over = subscription.ends_at <= now;
         if over {
-            subscriptions::mark_ended(customer_id, &subscription.subscription_id, now);
+            end(customer_id, subscription, now);
         }
         !over
     })
+}
+
+/// What the clock has ended is marked so, and told. The scope is locked.
+pub fn end(customer_id: &str, subscription: &Subscription, now: Instant) {
+    subscriptions::mark_ended(customer_id, &subscription.subscription_id, now);
+    tell(customer_id, subscription, signal("subscription.ended", subscription, subscription.ends_at), now);
+}
+
+/// An event of a subscription, as it is from now on.
+pub fn signal(kind: &'static str, subscription: &Subscription, at: Instant) -> Signal {
+    Signal::new(kind, at)
+        .with("subscription_id", subscription.subscription_id.as_str())
+        .with("plan_id", subscription.plan_id.as_str())
+        .with("status", subscription.status_at(at))
+        .with_instant("starts_at", subscription.starts_at)
+        .with_instant("ends_at", subscription.ends_at)
+}
+
+pub fn tell(customer_id: &str, subscription: &Subscription, signal: Signal, now: Instant) {
+    events::write(&[signal.of_scope(customer_id, &subscription.resource_id, None)], now);
 }
 
 /// The amounts that a subscription makes of its plan must be amounts of their credit types.

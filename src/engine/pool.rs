@@ -7,8 +7,10 @@ use credit_pools_domain::{
 };
 
 use super::limiting::Limits;
+use super::signals::{Signal, Signals};
 use crate::clock;
 use crate::error::{Error, Kind, Result};
+use crate::store::events::{self, Event};
 use crate::store::ledger::{self, LedgerRow, Note};
 use crate::store::pools::{self, PoolRow};
 use crate::store::schedules::{self, Key};
@@ -28,6 +30,8 @@ pub struct LockedPool {
     moved: bool,
     /// The spending limits that cover it, once they are loaded.
     limits: Option<Limits>,
+    /// The events of what it books.
+    pub(super) signals: Signals,
 }
 
 impl LockedPool {
@@ -43,7 +47,8 @@ impl LockedPool {
     /// A pool whose row has just been locked, with what is due carried out.
     pub fn advanced(row: PoolRow) -> Result<LockedPool> {
         let now = clock::now().max(row.last_recorded_at);
-        let mut pool = LockedPool { row, now, due: 0, moved: false, limits: None };
+        let signals = Signals::since(row.wallet.figures.balance);
+        let mut pool = LockedPool { row, now, due: 0, moved: false, limits: None, signals };
         pool.carry_out_due()?;
         pool.due = pool.row.wallet.entries.len();
         Ok(pool)
@@ -116,7 +121,7 @@ impl LockedPool {
     /// A pool that this call opens; its opening entry counts as booked before the call.
     pub fn opened(row: PoolRow, now: Instant) -> LockedPool {
         let due = row.wallet.entries.len();
-        LockedPool { row, now, due, moved: false, limits: None }
+        LockedPool { row, now, due, moved: false, limits: None, signals: Signals::default() }
     }
 
     /// Takes the grants that usage draws from first, loaded with those of other pools.
@@ -242,6 +247,7 @@ impl LockedPool {
         let entries = std::mem::take(&mut self.row.wallet.entries);
         self.row.last_recorded_at = self.now;
         let due = std::mem::take(&mut self.due);
+        self.signal(&entries, due, &note);
         ledger::seal_all(&mut self.row, entries, due, note, actor, self.now)
     }
 
@@ -256,6 +262,8 @@ impl LockedPool {
         if is_usage
             && !self.moved
             && self.limits.is_none()
+            && self.signals.waiting.is_empty()
+            && !self.signals.rebased
             && wallet.holds.is_empty()
             && let ([row], [grant]) = (rows.as_slice(), changed.as_slice())
             && is_plain_draw(&row.entry, grant)
@@ -288,7 +296,16 @@ impl LockedPool {
             grant.dirty = false;
         }
         self.write_rest();
+        // Before the pool, whose trigger may write more of them.
+        self.write_signals();
         pools::update(&self.row);
+    }
+
+    /// Writes the events that wait.
+    pub fn write_signals(&mut self) {
+        let waiting = std::mem::take(&mut self.signals.waiting);
+        let told: Vec<Event> = waiting.iter().map(|signal| signal.of_pool(&self.row)).collect();
+        events::write(&told, self.now);
     }
 
     /// The same for many pools, each table's rows at once.
@@ -309,6 +326,14 @@ impl LockedPool {
             pool.row.wallet.grants.iter_mut().for_each(|grant| grant.dirty = false);
             pool.write_rest();
         }
+        let waiting: Vec<Vec<Signal>> =
+            pools.iter_mut().map(|pool| std::mem::take(&mut pool.signals.waiting)).collect();
+        let told = pools.iter().zip(&waiting);
+        let told: Vec<Event> =
+            told.flat_map(|(pool, signals)| signals.iter().map(|signal| signal.of_pool(&pool.row))).collect();
+        if let Some(latest) = pools.iter().map(|pool| pool.now).max() {
+            events::write(&told, latest);
+        }
         let rows = |used: bool| {
             let of_kind = pools.iter().zip(&only_used).filter(move |(_, only_used)| **only_used == used);
             of_kind.map(|(pool, _)| &pool.row).collect::<Vec<&PoolRow>>()
@@ -319,7 +344,7 @@ impl LockedPool {
 
     /// Nothing but usage has touched it.
     fn is_only_used(&self) -> bool {
-        !self.moved && self.limits.is_none() && self.row.wallet.holds.is_empty()
+        !self.moved && self.limits.is_none() && self.row.wallet.holds.is_empty() && !self.signals.rebased
     }
 
     fn write_new_grants(&mut self) {
@@ -339,7 +364,7 @@ impl LockedPool {
         if let Some(limits) = &self.limits {
             limits.save(&self.row.customer_id, &self.row.credit_type_id, &self.row.resource_id);
         }
-        self.moved = false;
+        (self.moved, self.signals.rebased) = (false, false);
     }
 
     /// Whether anything is still to be sealed or, where the clock moved, written.

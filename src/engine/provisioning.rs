@@ -50,6 +50,7 @@ pub fn provision(request: &Request) -> Result<(Outcome, bool)> {
     let now = clock::now();
     let current = plan_pools::current(customer_id, resource_id, now);
     let changes_plan = current.is_some();
+    let previous_plan = current.as_ref().map(|current| current.plan_id.clone());
     let (subscription, unchanged) = match current {
         Some(current) => changed(request, current, &overrides)?,
         None => (new_subscription(request, &zone_name, &overrides, now)?, false),
@@ -59,6 +60,13 @@ pub fn provision(request: &Request) -> Result<(Outcome, bool)> {
         // What is due is done as the subscription was until now.
         let locked = LockedPool::all_advanced(pools::lock_scope(customer_id, resource_id))?;
         subscriptions::put(customer_id, &subscription, now);
+        let signal = match previous_plan {
+            Some(plan_id) => {
+                plan_pools::signal("subscription.changed", &subscription, now).with("previous_plan_id", plan_id)
+            }
+            None => plan_pools::signal("subscription.created", &subscription, now),
+        };
+        plan_pools::tell(customer_id, &subscription, signal, now);
         let note = Note { reason: Some("plan"), idempotency_key: request.idempotency_key, ..Note::default() };
         plan_pools::fill(customer_id, &subscription, locked, changes_plan, now, &note)?;
     }

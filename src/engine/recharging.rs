@@ -1,25 +1,42 @@
-//! Auto-recharge: policies, the evaluation that the pool's trigger asks for, and payments.
+//! Auto-recharge: the evaluation that the pool's trigger asks for, and its explanation without any change.
 
 use credit_pools_domain::{
-    Amount, Attempt, Category, Decision, Grant, Instant, PolicyRules, PoolView, Size, Source, Span, Spending, Zone,
+    Amount, Attempt, Decision, Instant, PolicyRules, PoolView, Size, Span, Spending, Zone, marks_passed,
 };
 
 use super::opening::check_scope;
-use super::pool::LockedPool;
-use super::replay;
+use super::payments;
+use super::pool::{LockedPool, unknown_pool};
+use super::reading::usable_now;
+use super::signals::Signal;
 use crate::clock;
-use crate::error::{Error, Kind, Result};
-use crate::store::grants::Terms;
-use crate::store::ledger::Note;
+use crate::error::{Error, Result};
 use crate::store::pools::{self, PoolRow};
-use crate::store::recharges::{self, Claimed, NewRecharge, Policy, Recharge, Window};
+use crate::store::recharges::{self, NewRecharge, Policy, Window};
 use crate::store::spi::{Sequence, next_id};
-use crate::store::{cache, catalogue, customers};
+use crate::store::{cache, catalogue, customers, events};
 
-const DAY: i64 = 86_400_000_000;
-/// No back-off is longer (contract, section 10).
-const LONGEST_BACKOFF: i64 = DAY;
-const GRANT_PRIORITY: i16 = 50;
+/// What a decision looks at, but for the spending, whose lock is taken only where it decides.
+struct Situation {
+    view: PoolView,
+    window: Window,
+    cooldown_until: Option<Instant>,
+}
+
+impl Situation {
+    fn of(pool: &PoolRow, balance: Amount, policy: &Policy, now: Instant) -> Result<Situation> {
+        let PoolRow { customer_id, pool_id, .. } = pool;
+        let zone = customer_zone(customer_id)?;
+        let cooldown_until = cooldown_until(policy, &zone, customer_id, *pool_id)?.filter(|until| *until > now);
+        let view = PoolView {
+            balance,
+            in_flight: recharges::in_flight(customer_id, *pool_id).map(|open| open.amount),
+            cooling_down: cooldown_until.is_some(),
+            breaker_open: pool.breaker_opened_at.is_some(),
+        };
+        Ok(Situation { view, window: spend_window(policy, &zone, now)?, cooldown_until })
+    }
+}
 
 /// Looks at a pool that has just been changed by this transaction, and so is locked by it.
 pub fn evaluate(customer_id: &str, pool_id: i64) -> Result<()> {
@@ -28,94 +45,172 @@ pub fn evaluate(customer_id: &str, pool_id: i64) -> Result<()> {
         return Ok(());
     };
     let now = clock::now().max(pool.last_recorded_at);
-    let zone = customer_zone(customer_id)?;
-    let window = spend_window(&policy, &zone, now)?;
-    let view = PoolView {
-        balance: pool.wallet.figures.balance,
-        in_flight: recharges::in_flight(customer_id, pool_id),
-        cooling_down: cooling_down(&policy, &zone, customer_id, pool_id, now)?,
-        breaker_open: pool.breaker_opened_at.is_some(),
-    };
+    let Situation { view, window, .. } = Situation::of(&pool, pool.wallet.figures.balance, &policy, now)?;
     cache::refresh();
     let rules = rules_of(&policy, &pool.credit_type_id);
+    let mut spending = Spending::default();
     let decision = rules.decide(view, || {
-        let (spent, count) = recharges::lock_spending(customer_id, &pool.credit_type_id, &policy.resource_id, window);
-        Ok(Spending { spent, count })
+        spending = recharges::lock_spending(customer_id, &pool.credit_type_id, &policy.resource_id, window);
+        Ok::<_, Error>(spending)
     })?;
     match decision {
         Decision::Enough => Ok(()),
         Decision::Skip(reason) => {
             if !recharges::repeat_skip(&pool, reason.as_str(), now) {
-                let skip = NewRecharge {
-                    recharge_id: next_id(Sequence::Recharge),
-                    policy: &policy,
-                    outcome: Err(reason.as_str()),
-                    window: None,
-                };
+                let recharge_id = next_id(Sequence::Recharge);
+                let skip = NewRecharge { recharge_id, policy: &policy, outcome: Err(reason.as_str()) };
                 recharges::insert(&pool, &skip, now);
+                let skipped = about("recharge.skipped", &pool, recharge_id, now)
+                    .with("reason", reason.as_str())
+                    .with_amount("threshold", policy.threshold);
+                events::write(&[skipped.of_pool(&pool)], now);
             }
             Ok(())
         }
-        Decision::Recharge(attempt) => ask(pool, &policy, attempt, window, now),
+        Decision::Recharge(attempt) => ask(pool, &policy, attempt, spending, window, now),
     }
 }
 
 /// Records a recharge; settles it where the policy does so at once.
-fn ask(pool: PoolRow, policy: &Policy, attempt: Attempt, window: Window, now: Instant) -> Result<()> {
+fn ask(
+    pool: PoolRow,
+    policy: &Policy,
+    attempt: Attempt,
+    spending: Spending,
+    window: Window,
+    now: Instant,
+) -> Result<()> {
     let recharge_id = next_id(Sequence::Recharge);
     let limited = policy.max_spend.is_some() || policy.max_count.is_some();
-    let recharge = NewRecharge { recharge_id, policy, outcome: Ok(attempt), window: limited.then_some(window) };
-    recharges::insert(&pool, &recharge, now);
+    recharges::insert(&pool, &NewRecharge { recharge_id, policy, outcome: Ok(attempt) }, now);
+    let currency = policy.price_currency.as_deref();
+    let requested =
+        priced(about("recharge.requested", &pool, recharge_id, now), attempt.amount, attempt.price, currency)
+            .with_amount("threshold", policy.threshold);
+    let mut told = vec![requested];
     if limited {
         let price = attempt.price.unwrap_or(Amount::ZERO);
-        recharges::move_spending(&pool.customer_id, &pool.credit_type_id, &policy.resource_id, window, price, 1);
+        recharges::count_spending(&pool.customer_id, &pool.credit_type_id, &policy.resource_id, window, price);
+        told.extend(marks(&pool, policy, spending, price, window, now));
     }
+    let told: Vec<events::Event> = told.iter().map(|signal| signal.of_pool(&pool)).collect();
+    events::write(&told, now);
     if !policy.immediate {
         return Ok(());
     }
-    let customer_id = pool.customer_id.clone();
     let recharge =
-        recharges::by_id(&customer_id, recharge_id).ok_or_else(|| Error::unknown("recharge", recharge_id))?;
+        recharges::by_id(&pool.customer_id, recharge_id).ok_or_else(|| Error::unknown("recharge", recharge_id))?;
     let mut pool = LockedPool::advanced(pool)?;
-    let grant_id = settle(&mut pool, &recharge, None)?;
-    recharges::mark_succeeded(&customer_id, recharge_id, grant_id, None, Some(pool.row.wallet.seq), pool.now);
+    let grant_id = payments::settle(&mut pool, &recharge, None)?;
+    payments::mark_succeeded(&pool, &recharge, grant_id, None, true);
     Ok(())
 }
 
-/// Makes the grant of a recharge: paid, at its price, with the policy's life.
-fn settle(pool: &mut LockedPool, recharge: &Recharge, payment_reference: Option<&str>) -> Result<i64> {
-    let zone = customer_zone(&pool.row.customer_id)?;
-    let expires_at = match recharge.grant_expires_after {
-        Some(span) => zone.step(pool.now, span, 1).map_err(|_| bad_span("grant_expires_after"))?,
-        None => Instant::INFINITY,
-    };
-    let grant_id = next_id(Sequence::Grant);
-    let grant = Grant {
-        source: Source::Recharge,
-        expires_at,
-        ..Grant::new(grant_id, recharge.amount, Category::Paid, GRANT_PRIORITY, pool.now, pool.now)
-    };
-    let terms = Terms {
-        price: recharge.price,
-        price_currency: recharge.price_currency.as_deref(),
-        payment_reference,
-        recharge_id: Some(recharge.recharge_id),
-        reason: Some("auto-recharge"),
-        ..Terms::default()
-    };
-    pool.add_grant(grant, false, &terms)?;
-    // The trigger passes over an update that changes this column: the recharge's own grant fires nothing.
-    pool.row.last_recharge_id = Some(recharge.recharge_id);
-    let note = Note { recharge_id: Some(recharge.recharge_id), reason: Some("auto-recharge"), ..Note::default() };
-    pool.write(note.clone());
-    Ok(grant_id)
+fn about(kind: &'static str, pool: &PoolRow, recharge_id: i64, now: Instant) -> Signal {
+    Signal::new(kind, now).with_amount("balance", pool.wallet.figures.balance).with("recharge_id", recharge_id)
 }
 
-fn rules_of(policy: &Policy, credit_type_id: &str) -> PolicyRules {
+pub fn priced(signal: Signal, amount: Amount, price: Option<Amount>, currency: Option<&str>) -> Signal {
+    signal
+        .with_amount("amount", amount)
+        .with_maybe("price", price)
+        .with("price_currency", currency.filter(|_| price.is_some()))
+}
+
+/// The marks of the policy's limits that one more recharge passes.
+fn marks(
+    pool: &PoolRow,
+    policy: &Policy,
+    before: Spending,
+    price: Amount,
+    window: Window,
+    now: Instant,
+) -> Vec<Signal> {
+    let spent = (before.spent, before.spent.checked_add(price).unwrap_or(before.spent));
+    let count = (Amount::from_units(before.count), Amount::from_units(before.count.saturating_add(1)));
+    let limits =
+        [("max_spend", policy.max_spend, spent), ("max_count", policy.max_count.map(Amount::from_units), count)];
+    let mut signals = Vec::new();
+    for (name, limit, (used_before, used)) in limits {
+        let Some(limit) = limit else { continue };
+        for percent in marks_passed(used_before, used, limit) {
+            let signal = Signal::new("recharge.limit_reached", now)
+                .with_amount("balance", pool.wallet.figures.balance)
+                .with("percent", percent)
+                .with("limit", name)
+                .with_amount("used", used)
+                .with_amount("maximum", limit)
+                .with("price_currency", policy.price_currency.as_deref())
+                .with_instant("period_start", window.start)
+                .with_instant("period_end", window.end)
+                .with("policy", policy.covers());
+            signals.push(signal);
+        }
+    }
+    signals
+}
+
+/// Whether a pool would recharge at this instant, and if not, why.
+pub struct Explanation {
+    pub pool_id: i64,
+    pub balance: Amount,
+    pub policy: Option<Policy>,
+    /// Without a policy, or of a frozen pool, there is nothing to decide.
+    pub outcome: std::result::Result<Attempt, &'static str>,
+    pub in_flight: Option<recharges::InFlight>,
+    /// What counts in the policy's period, where it has a limit.
+    pub spending: Option<(Spending, Window)>,
+    pub cooldown_until: Option<Instant>,
+    pub breaker_opened_at: Option<Instant>,
+    pub last_recharge_id: Option<i64>,
+}
+
+/// Reads only: what is due is counted in memory.
+pub fn explain(customer_id: &str, credit_type_id: &str, resource_id: &str) -> Result<Explanation> {
+    check_scope(customer_id, resource_id)?;
+    if catalogue::credit_type(credit_type_id).is_none() {
+        return Err(Error::unknown("credit_type", credit_type_id));
+    }
+    let pool = pools::read_by_name(customer_id, resource_id, credit_type_id)
+        .ok_or_else(|| unknown_pool(resource_id, credit_type_id))?;
+    let now = clock::statement_start().max(pool.last_recorded_at);
+    let balance = usable_now(&pool, now).figures.balance;
+    let policy = recharges::policy_for(customer_id, credit_type_id, resource_id);
+    let mut explanation = Explanation {
+        pool_id: pool.pool_id,
+        balance,
+        outcome: Err("no_policy"),
+        in_flight: recharges::in_flight(customer_id, pool.pool_id),
+        spending: None,
+        cooldown_until: None,
+        breaker_opened_at: pool.breaker_opened_at,
+        last_recharge_id: recharges::latest(customer_id, pool.pool_id),
+        policy: policy.clone(),
+    };
+    let Some(policy) = policy else { return Ok(explanation) };
+    let Situation { view, window, cooldown_until } = Situation::of(&pool, balance, &policy, now)?;
+    explanation.cooldown_until = cooldown_until;
+    let spending = recharges::read_spending(customer_id, credit_type_id, &policy.resource_id, window);
+    if policy.max_spend.is_some() || policy.max_count.is_some() {
+        explanation.spending = Some((spending, window));
+    }
+    cache::refresh();
+    let decision = rules_of(&policy, credit_type_id).decide(view, || Ok::<_, Error>(spending))?;
+    explanation.outcome = match decision {
+        _ if pool.wallet.frozen => Err("frozen"),
+        Decision::Recharge(attempt) => Ok(attempt),
+        Decision::Skip(reason) => Err(reason.as_str()),
+        Decision::Enough if balance < policy.threshold => Err("pending"),
+        Decision::Enough => Err("enough"),
+    };
+    Ok(explanation)
+}
+
+pub fn rules_of(policy: &Policy, credit_type_id: &str) -> PolicyRules {
     let credit_type = cache::credit_type(credit_type_id);
     PolicyRules {
         // An archived credit type takes no new grants, so none is asked for.
-        enabled: policy.enabled && credit_type.is_none_or(|t| !t.archived),
+        enabled: policy.enabled && credit_type.as_ref().is_none_or(|t| !t.archived),
         threshold: policy.threshold,
         size: match (policy.target_balance, policy.recharge_amount) {
             (Some(target), _) => Size::Target(target),
@@ -129,15 +224,16 @@ fn rules_of(policy: &Policy, credit_type_id: &str) -> PolicyRules {
     }
 }
 
-fn cooling_down(policy: &Policy, zone: &Zone, customer_id: &str, pool_id: i64, now: Instant) -> Result<bool> {
+/// When the pool may be asked for again, by its last recharge.
+fn cooldown_until(policy: &Policy, zone: &Zone, customer_id: &str, pool_id: i64) -> Result<Option<Instant>> {
     if policy.cooldown == Span::default() {
-        return Ok(false);
+        return Ok(None);
     }
-    let Some(last) = recharges::last_asked_at(customer_id, pool_id) else { return Ok(false) };
-    Ok(zone.step(last, policy.cooldown, 1).map_err(|_| bad_span("cooldown"))? > now)
+    let Some(last) = recharges::last_asked_at(customer_id, pool_id) else { return Ok(None) };
+    zone.step(last, policy.cooldown, 1).map(Some).map_err(|_| bad_span("cooldown"))
 }
 
-fn spend_window(policy: &Policy, zone: &Zone, now: Instant) -> Result<Window> {
+pub fn spend_window(policy: &Policy, zone: &Zone, now: Instant) -> Result<Window> {
     let (start, end) = zone.window(policy.spend_period, now).map_err(|_| bad_span("spend_period"))?;
     Ok(Window { start, end })
 }
@@ -149,196 +245,4 @@ pub fn customer_zone(customer_id: &str) -> Result<Zone> {
 
 pub fn bad_span(argument: &str) -> Error {
     Error::argument(argument, format!("{argument} leaves the range of the calendar"))
-}
-
-pub struct Covered {
-    pub pools: i64,
-    pub asked: i64,
-}
-
-/// Sets the policy of all pools of a customer and credit type, or of one resource's pool, and evaluates the
-/// pools that it covers. Closes their breakers, and counts spending anew.
-pub fn set_policy(customer_id: &str, credit_type_id: &str, policy: &Policy) -> Result<Covered> {
-    check_scope(customer_id, &policy.resource_id)?;
-    let credit_type =
-        catalogue::credit_type(credit_type_id).ok_or_else(|| Error::unknown("credit_type", credit_type_id))?;
-    let amounts = [
-        ("threshold", Some(policy.threshold)),
-        ("target_balance", policy.target_balance),
-        ("recharge_amount", policy.recharge_amount),
-    ];
-    for (argument, amount) in amounts {
-        super::granting::check_scale(argument, amount.unwrap_or(Amount::ZERO), credit_type.scale)?;
-    }
-    // What the evaluation will compute must be computable now, not in somebody's debit later.
-    let (zone, now) = (customer_zone(customer_id)?, clock::now());
-    spend_window(policy, &zone, now)?;
-    zone.step(now, policy.cooldown, 1).map_err(|_| bad_span("cooldown"))?;
-    zone.step(now, policy.grant_expires_after.unwrap_or_default(), 1).map_err(|_| bad_span("grant_expires_after"))?;
-    lock_policy_scope(customer_id, &policy.resource_id);
-    recharges::put_policy(customer_id, credit_type_id, policy, clock::now());
-    apply(customer_id, credit_type_id, &policy.resource_id)
-}
-
-/// Closes the breakers of the pools that a policy covers and evaluates them.
-pub fn reset(customer_id: &str, credit_type_id: &str, resource_id: &str) -> Result<(Policy, Covered)> {
-    check_scope(customer_id, resource_id)?;
-    if catalogue::credit_type(credit_type_id).is_none() {
-        return Err(Error::unknown("credit_type", credit_type_id));
-    }
-    let policy = recharges::policy_for(customer_id, credit_type_id, resource_id)
-        .ok_or_else(|| Error::unknown("auto_recharge_policy", credit_type_id))?;
-    lock_policy_scope(customer_id, resource_id);
-    let covered = apply(customer_id, credit_type_id, resource_id)?;
-    Ok((policy, covered))
-}
-
-/// No pool that the policy would cover may be opened meanwhile without it.
-fn lock_policy_scope(customer_id: &str, resource_id: &str) {
-    match resource_id {
-        "" => customers::lock_customer(customer_id),
-        resource => customers::lock_scope(customer_id, resource),
-    }
-}
-
-fn apply(customer_id: &str, credit_type_id: &str, resource_id: &str) -> Result<Covered> {
-    let rows = match resource_id {
-        "" => pools::lock_credit_type(customer_id, credit_type_id),
-        resource => pools::lock_by_name(customer_id, resource, credit_type_id).into_iter().collect(),
-    };
-    if pools::hidden(customer_id, credit_type_id, resource_id, rows.len()) {
-        return Err(Error::new(Kind::SerializationFailure, "could not serialize access: a pool was opened meanwhile"));
-    }
-    // All pools are locked: nobody is counting.
-    recharges::forget_spending(customer_id, credit_type_id, resource_id);
-    let newest = recharges::newest(customer_id);
-    let mut covered = Covered { pools: 0, asked: 0 };
-    for row in rows {
-        let policy = recharges::policy_for(customer_id, credit_type_id, &row.resource_id);
-        let mut pool = LockedPool::advanced(row)?;
-        let in_scope = policy.as_ref().is_some_and(|p| p.resource_id == resource_id) || !resource_id.is_empty();
-        if !in_scope {
-            // An override of its own covers it.
-            continue;
-        }
-        pool.row.recharge_threshold = policy.map(|p| p.threshold);
-        pool.row.breaker_opened_at = None;
-        pool.write(Note::default());
-        covered.pools += 1;
-        covered.asked += i64::from(recharges::asked_since(customer_id, pool.row.pool_id, newest));
-    }
-    Ok(covered)
-}
-
-pub struct Settled {
-    pub recharge_id: i64,
-    pub pool_id: i64,
-    pub status: String,
-    pub grant_id: Option<i64>,
-    pub amount: Amount,
-    pub balance: Amount,
-    pub is_duplicate: bool,
-}
-
-/// A recharge's pool, locked first, then the recharge as it is.
-fn lock(customer_id: &str, recharge_id: i64) -> Result<(LockedPool, Recharge)> {
-    let unknown = || Error::unknown("recharge", recharge_id);
-    let pool_id = recharges::by_id(customer_id, recharge_id).ok_or_else(unknown)?.pool_id;
-    let pool = LockedPool::lock(customer_id, pool_id)?;
-    let recharge = recharges::by_id(customer_id, recharge_id).ok_or_else(unknown)?;
-    Ok((pool, recharge))
-}
-
-/// The payment succeeded: makes the grant, once, also when the lease has run out.
-pub fn complete(customer_id: &str, recharge_id: i64, payment_reference: Option<&str>) -> Result<Settled> {
-    let (mut pool, recharge) = lock(customer_id, recharge_id)?;
-    let is_duplicate = match recharge.status.as_str() {
-        "pending" | "processing" => false,
-        "succeeded" if recharge.payment_reference.as_deref() == payment_reference => true,
-        "succeeded" => {
-            return Err(replay::conflict(&format!("recharge {recharge_id}")).with("recharge_id", recharge_id));
-        }
-        status => return Err(closed(&recharge, status)),
-    };
-    let grant_id = if is_duplicate {
-        if pool.has_due() {
-            pool.write(Note::default());
-        }
-        recharge.grant_id
-    } else {
-        let had_due = pool.has_due();
-        let grant_id = settle(&mut pool, &recharge, payment_reference)?;
-        recharges::mark_succeeded(customer_id, recharge_id, grant_id, payment_reference, None, pool.now);
-        if had_due {
-            // The trigger passed over the recharge's own grant, and so over what was due with it.
-            evaluate(customer_id, pool.row.pool_id)?;
-        }
-        Some(grant_id)
-    };
-    Ok(Settled {
-        recharge_id,
-        pool_id: pool.row.pool_id,
-        status: "succeeded".to_owned(),
-        grant_id,
-        amount: recharge.amount,
-        balance: pool.final_balance(),
-        is_duplicate,
-    })
-}
-
-pub struct Failed {
-    pub recharge_id: i64,
-    pub pool_id: i64,
-    pub status: String,
-    pub attempts: i64,
-    pub next_attempt_at: Option<Instant>,
-}
-
-/// The payment failed: another attempt after a pause that doubles, or none and the breaker opens.
-pub fn fail(customer_id: &str, recharge_id: i64, reason: Option<&str>, permanent: bool) -> Result<Failed> {
-    let (mut pool, recharge) = lock(customer_id, recharge_id)?;
-    match recharge.status.as_str() {
-        "pending" | "processing" => {}
-        status => return Err(closed(&recharge, status)),
-    }
-    let attempts = recharge.attempts + 1;
-    let next_attempt_at = if permanent || attempts >= recharge.max_failures {
-        None
-    } else {
-        let doublings = u32::try_from(attempts - 1).unwrap_or(u32::MAX).min(40);
-        let pause = recharge.backoff.nominal_micros().saturating_mul(1 << doublings).min(LONGEST_BACKOFF);
-        Some(pool.now.plus_micros(pause))
-    };
-    recharges::mark_failed(customer_id, recharge_id, reason, attempts, next_attempt_at, pool.now);
-    if next_attempt_at.is_none() {
-        if let Some(window) = recharge.window {
-            let price = -recharge.price.unwrap_or(Amount::ZERO);
-            let policy = &recharge.policy_resource_id;
-            recharges::move_spending(customer_id, &recharge.credit_type_id, policy, window, price, -1);
-        }
-        pool.row.breaker_opened_at = Some(pool.now);
-    }
-    if next_attempt_at.is_none() || pool.has_due() {
-        pool.write(Note::default());
-    }
-    Ok(Failed {
-        recharge_id,
-        pool_id: pool.row.pool_id,
-        status: (if next_attempt_at.is_some() { "pending" } else { "failed" }).to_owned(),
-        attempts,
-        next_attempt_at,
-    })
-}
-
-fn closed(recharge: &Recharge, status: &str) -> Error {
-    Error::state(format!("recharge {} is {status}", recharge.recharge_id))
-        .with("recharge_id", recharge.recharge_id)
-        .with("status", status)
-}
-
-/// Hands due recharges to a payment worker.
-pub fn claim(worker: &str, limit: i64, lease: Span) -> Result<Vec<(Claimed, Instant)>> {
-    let now = clock::now();
-    let until = Zone::utc().step(now, lease, 1).map_err(|_| bad_span("lease"))?;
-    Ok(recharges::claim(worker, limit, until, now).into_iter().map(|claimed| (claimed, until)).collect())
 }

@@ -103,14 +103,14 @@ fn watch_tables() {
 }
 
 pub fn credit_type(credit_type_id: &str) -> Option<CreditType> {
-    if let Some(known) = CACHE.with_borrow(|cache| cache.credit_types.get(credit_type_id).copied()) {
+    if let Some(known) = CACHE.with_borrow(|cache| cache.credit_types.get(credit_type_id).cloned()) {
         return Some(known);
     }
     let found = catalogue::credit_type(credit_type_id)?;
     if spi::keeps_snapshot() {
         return Some(found);
     }
-    CACHE.with_borrow_mut(|cache| cache.credit_types.insert(credit_type_id.to_owned(), found));
+    CACHE.with_borrow_mut(|cache| cache.credit_types.insert(credit_type_id.to_owned(), found.clone()));
     Some(found)
 }
 

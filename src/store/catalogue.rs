@@ -2,22 +2,27 @@
 
 use std::rc::Rc;
 
-use credit_pools_domain::{Amount, Formula, Instant, Limit, Price, Span};
+use credit_pools_domain::{Alerts, Amount, Formula, Instant, Limit, Price, Span};
 
 use super::spi::{Arg, Row, Statement};
 
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub struct CreditType {
     pub scale: u32,
     pub archived: bool,
+    /// For customers that have none of their own.
+    pub alerts: Option<Rc<Alerts>>,
 }
 
 pub fn credit_type(credit_type_id: &str) -> Option<CreditType> {
-    static FIND: Statement =
-        Statement::new("SELECT scale, archived_at IS NOT NULL FROM credit_pools.credit_type WHERE credit_type_id = $1");
+    static FIND: Statement = Statement::new(
+        "SELECT scale, archived_at IS NOT NULL, alert_thresholds, alert_percents
+         FROM credit_pools.credit_type WHERE credit_type_id = $1",
+    );
     FIND.first(&[Arg::Text(credit_type_id)], |row| CreditType {
         scale: row.small_int(1).and_then(|scale| u32::try_from(scale).ok()).unwrap_or_default(),
         archived: row.boolean(2),
+        alerts: super::alerts::read(row, 3).map(Rc::new),
     })
 }
 

@@ -50,6 +50,18 @@ fn read_full(row: &Row) -> Grant {
     }
 }
 
+/// What has been granted and not voided by grants of a pool that have begun and not expired, but for some.
+pub fn granted_in_force(customer_id: &str, pool_id: i64, at: Instant, but: &[i64]) -> Amount {
+    static SUM: Statement = Statement::new(
+        "SELECT sum(g.amount - g.voided) FROM credit_pools.pool_grant g
+         WHERE g.customer_id = $1 AND g.pool_id = $2 AND g.status IN ('active', 'depleted')
+           AND g.effective_at <= $3 AND g.expires_at > $3 AND g.grant_id <> ALL (COALESCE($4, '{}'))",
+    );
+    let but: Vec<Arg> = but.iter().map(|id| Arg::Int(*id)).collect();
+    let args = [Arg::Text(customer_id), Arg::Int(pool_id), Arg::Time(at), Arg::Ints(&but)];
+    SUM.first(&args, |row| row.amount(1)).flatten().unwrap_or_default()
+}
+
 /// The active grants that usage draws from first.
 pub fn first_to_draw(customer_id: &str, pool_id: i64) -> Vec<Grant> {
     static FIRST: Statement = Statement::new(concat!(

@@ -1,8 +1,10 @@
 //! Every SQL statement of the extension, a file per table family. Turns rows into domain values and back.
 
+pub mod alerts;
 pub mod cache;
 pub mod catalogue;
 pub mod customers;
+pub mod events;
 pub mod grants;
 pub mod isolate;
 pub mod keys;

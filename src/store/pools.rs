@@ -1,7 +1,8 @@
 //! The pool row: the lock and the summary.
 
-use credit_pools_domain::{Amount, Figures, Instant, Limit, Wallet};
+use credit_pools_domain::{Alerts, Amount, Figures, Instant, Limit, Wallet};
 
+use super::alerts;
 use super::spi::{Arg, Row, Statement};
 
 /// A pool as it was read, its grants not loaded.
@@ -15,6 +16,10 @@ pub struct PoolRow {
     pub recharge_threshold: Option<Amount>,
     pub last_recharge_id: Option<i64>,
     pub breaker_opened_at: Option<Instant>,
+    /// The customer's own, in place of the credit type's.
+    pub alerts: Option<Alerts>,
+    /// What percents of alerts are of; `None` where nobody has needed it yet.
+    pub alert_granted: Option<Amount>,
     pub last_hash: Vec<u8>,
     pub last_recorded_at: Instant,
     /// Spending limits may cover it.
@@ -28,7 +33,7 @@ macro_rules! pool_columns {
         "p.customer_id, p.pool_id, p.scope_id, p.credit_type_id, p.seq, p.balance, p.held, p.debt, p.restricted,
          p.granted, p.consumed, p.expired, p.voided, p.overdraft_limit, p.frozen, p.next_transition_at,
          p.scope_revision, p.recharge_threshold, p.last_recharge_id, p.breaker_opened_at, p.last_hash,
-         p.last_recorded_at, p.unbacked, p.limited"
+         p.last_recorded_at, p.unbacked, p.limited, p.alert_thresholds, p.alert_percents, p.alert_granted"
     };
 }
 
@@ -71,6 +76,8 @@ impl PoolRow {
             last_hash: row.bytes(21).unwrap_or_default(),
             last_recorded_at: row.time(22).unwrap_or(Instant::NEG_INFINITY),
             limited: row.boolean(24),
+            alerts: alerts::read(row, 25),
+            alert_granted: row.amount(27),
             metadata: None,
         }
     }
@@ -263,11 +270,12 @@ pub fn insert(pool: &PoolRow, now: Instant) -> bool {
         "INSERT INTO credit_pools.pool
              (customer_id, pool_id, scope_id, resource_id, credit_type_id, seq, balance, held, unbacked, debt, restricted,
               granted, consumed, expired, voided, overdraft_limit, frozen, limited, scope_revision, recharge_threshold,
-              next_transition_at, last_hash, last_recorded_at, metadata, created_at)
+              next_transition_at, last_hash, last_recorded_at, metadata, created_at, alert_thresholds, alert_percents)
          VALUES ($1, $2, $3, NULLIF($3, ''), $4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, $5, false, $10, $6, $7, 'infinity', '',
-                 $8, $9, $8)
+                 $8, $9, $8, CASE WHEN $11 THEN COALESCE($12, '{}') END, CASE WHEN $11 THEN COALESCE($13, '{}') END)
          ON CONFLICT (customer_id, scope_id, credit_type_id) DO NOTHING",
     );
+    let (thresholds, percents) = pool.alerts.as_ref().map(alerts::columns).unwrap_or_default();
     INSERT.run(&[
         Arg::Text(&pool.customer_id),
         Arg::Int(pool.pool_id),
@@ -279,10 +287,31 @@ pub fn insert(pool: &PoolRow, now: Instant) -> bool {
         Arg::Time(now),
         Arg::Json(pool.metadata.as_deref()),
         Arg::Bool(pool.limited),
+        Arg::Bool(pool.alerts.is_some()),
+        Arg::Numbers(&thresholds),
+        Arg::Numbers(&percents),
     ]) > 0
 }
 
-const POOL_ARGS: usize = 23;
+/// Sets (`None`: removes) the levels of a customer's own on a locked pool.
+pub fn set_alerts(customer_id: &str, pool_id: i64, levels: Option<&Alerts>) {
+    static SET: Statement = Statement::new(
+        "UPDATE credit_pools.pool SET
+             alert_thresholds = CASE WHEN $3 THEN COALESCE($4, '{}') END,
+             alert_percents = CASE WHEN $3 THEN COALESCE($5, '{}') END
+         WHERE customer_id = $1 AND pool_id = $2",
+    );
+    let (thresholds, percents) = levels.map(alerts::columns).unwrap_or_default();
+    SET.run(&[
+        Arg::Text(customer_id),
+        Arg::Int(pool_id),
+        Arg::Bool(levels.is_some()),
+        Arg::Numbers(&thresholds),
+        Arg::Numbers(&percents),
+    ]);
+}
+
+const POOL_ARGS: usize = 24;
 
 /// What a call can change of a pool.
 fn state(pool: &PoolRow) -> [Arg<'_>; POOL_ARGS] {
@@ -312,6 +341,7 @@ fn state(pool: &PoolRow) -> [Arg<'_>; POOL_ARGS] {
         Arg::Json(pool.metadata.as_deref()),
         Arg::Number(figures.unbacked),
         Arg::Bool(pool.limited),
+        Arg::MaybeNumber(pool.alert_granted),
     ]
 }
 
@@ -323,7 +353,8 @@ pub fn update(pool: &PoolRow) {
              consumed = $9, expired = $10, voided = $11, overdraft_limit = $12,
              frozen = $13, next_transition_at = $14,
              scope_revision = $15, recharge_threshold = $16, last_recharge_id = $17, breaker_opened_at = $18,
-             last_hash = $19, last_recorded_at = $20, metadata = COALESCE($21, metadata), unbacked = $22, limited = $23
+             last_hash = $19, last_recorded_at = $20, metadata = COALESCE($21, metadata), unbacked = $22, limited = $23,
+             alert_granted = $24
          WHERE customer_id = $1 AND pool_id = $2",
     );
     UPDATE.run(&state(pool));
@@ -338,12 +369,14 @@ pub fn update_all(pools: &[&PoolRow]) {
              next_transition_at = u.next_transition_at, scope_revision = u.scope_revision,
              recharge_threshold = u.recharge_threshold, last_recharge_id = u.last_recharge_id,
              breaker_opened_at = u.breaker_opened_at, last_hash = u.last_hash, last_recorded_at = u.last_recorded_at,
-             metadata = COALESCE(u.metadata, p.metadata), unbacked = u.unbacked, limited = u.limited
+             metadata = COALESCE(u.metadata, p.metadata), unbacked = u.unbacked, limited = u.limited,
+             alert_granted = u.alert_granted
          FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21,
-                     $22, $23)
+                     $22, $23, $24)
              u (customer_id, pool_id, seq, balance, held, debt, restricted, granted, consumed, expired, voided,
                 overdraft_limit, frozen, next_transition_at, scope_revision, recharge_threshold, last_recharge_id,
-                breaker_opened_at, last_hash, last_recorded_at, metadata, unbacked, limited)
+                breaker_opened_at, last_hash, last_recorded_at, metadata, unbacked, limited,
+                alert_granted)
          CROSS JOIN LATERAL (
              SELECT i.ctid AS place FROM credit_pools.pool i
              WHERE i.customer_id = u.customer_id AND i.pool_id = u.pool_id LIMIT 1) i

@@ -1,12 +1,12 @@
 //! Recharge policies, their spending, and recharges.
 
-use credit_pools_domain::{Amount, Attempt, Instant, Span};
+use credit_pools_domain::{Amount, Attempt, Instant, Span, Spending};
 
 use super::pools::PoolRow;
 use super::spi::{Arg, Row, Statement};
 
 /// A policy as it is kept. `resource_id` "" is the policy of all pools.
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 pub struct Policy {
     pub resource_id: String,
     pub enabled: bool,
@@ -23,6 +23,13 @@ pub struct Policy {
     pub immediate: bool,
     pub max_failures: i64,
     pub backoff: Span,
+}
+
+impl Policy {
+    /// Which pools it is for.
+    pub fn covers(&self) -> &'static str {
+        if self.resource_id.is_empty() { "customer" } else { "resource" }
+    }
 }
 
 /// The policy that covers a pool: the resource's own before the one of all pools.
@@ -110,7 +117,7 @@ fn window_args<'a>(customer_id: &'a str, credit_type_id: &'a str, policy: &'a st
 }
 
 /// Locks the counter of a policy's window and reads it. A missing one is counted from the recharges.
-pub fn lock_spending(customer_id: &str, credit_type_id: &str, policy: &str, window: Window) -> (Amount, i64) {
+pub fn lock_spending(customer_id: &str, credit_type_id: &str, policy: &str, window: Window) -> Spending {
     static COUNT: Statement = Statement::new(
         "INSERT INTO credit_pools.recharge_spend
              (customer_id, credit_type_id, policy_resource_id, period_start, period_end, spent, count)
@@ -126,24 +133,59 @@ pub fn lock_spending(customer_id: &str, credit_type_id: &str, policy: &str, wind
            AND period_start = $4 AND period_end = $5 FOR NO KEY UPDATE",
     );
     let args = window_args(customer_id, credit_type_id, policy, window);
-    let read = |row: &Row| (row.amount(1).unwrap_or_default(), row.int(2).unwrap_or_default());
-    if let Some(spending) = LOCK.first(&args, read) {
+    if let Some(spending) = LOCK.first(&args, spending) {
         return spending;
     }
     COUNT.run(&args);
-    LOCK.first(&args, read).unwrap_or_default()
+    LOCK.first(&args, spending).unwrap_or_default()
 }
 
-/// Moves the counter of a window that has one: by a new recharge, or back by one that failed.
-pub fn move_spending(customer_id: &str, credit_type_id: &str, policy: &str, window: Window, price: Amount, count: i64) {
-    static MOVE: Statement = Statement::new(
-        "UPDATE credit_pools.recharge_spend SET spent = spent + $6, count = count + $7
+fn spending(row: &Row) -> Spending {
+    Spending { spent: row.amount(1).unwrap_or_default(), count: row.int(2).unwrap_or_default() }
+}
+
+/// The same without the lock.
+pub fn read_spending(customer_id: &str, credit_type_id: &str, policy: &str, window: Window) -> Spending {
+    static READ: Statement = Statement::read(
+        "SELECT COALESCE(s.spent, r.spent), COALESCE(s.count, r.count)
+         FROM (SELECT COALESCE(sum(price), 0) AS spent, count(*) AS count
+               FROM credit_pools.recharge
+               WHERE customer_id = $1 AND credit_type_id = $2 AND policy_resource_id = $3
+                 AND created_at >= $4 AND created_at < $5 AND status IN ('pending', 'processing', 'succeeded')) r
+         LEFT JOIN credit_pools.recharge_spend s
+             ON s.customer_id = $1 AND s.credit_type_id = $2 AND s.policy_resource_id = $3
+             AND s.period_start = $4 AND s.period_end = $5",
+    );
+    READ.first(&window_args(customer_id, credit_type_id, policy, window), spending).unwrap_or_default()
+}
+
+/// Counts a new recharge in the window whose counter is locked.
+pub fn count_spending(customer_id: &str, credit_type_id: &str, policy: &str, window: Window, price: Amount) {
+    static COUNT: Statement = Statement::new(
+        "UPDATE credit_pools.recharge_spend SET spent = spent + $6, count = count + 1
          WHERE customer_id = $1 AND credit_type_id = $2 AND policy_resource_id = $3
            AND period_start = $4 AND period_end = $5",
     );
     let window = window_args(customer_id, credit_type_id, policy, window);
-    let args: Vec<Arg> = window.into_iter().chain([Arg::Number(price), Arg::Int(count)]).collect();
-    MOVE.run(&args);
+    let args: Vec<Arg> = window.into_iter().chain([Arg::Number(price)]).collect();
+    COUNT.run(&args);
+}
+
+/// Counts a recharge that has failed no more, in whatever windows it is counted: the policy may have got a limit, or other
+/// periods, since it was asked for.
+pub fn uncount_spending(customer_id: &str, recharge: &Recharge) {
+    static UNCOUNT: Statement = Statement::new(
+        "UPDATE credit_pools.recharge_spend SET spent = spent - $5, count = count - 1
+         WHERE customer_id = $1 AND credit_type_id = $2 AND policy_resource_id = $3
+           AND period_start <= $4 AND period_end > $4",
+    );
+    UNCOUNT.run(&[
+        Arg::Text(customer_id),
+        Arg::Text(&recharge.credit_type_id),
+        Arg::Text(&recharge.policy_resource_id),
+        Arg::Time(recharge.created_at),
+        Arg::Number(recharge.price.unwrap_or(Amount::ZERO)),
+    ]);
 }
 
 /// Counters are counted anew after a change of the policy; its pools must be locked.
@@ -155,13 +197,28 @@ pub fn forget_spending(customer_id: &str, credit_type_id: &str, policy: &str) {
     FORGET.run(&[Arg::Text(customer_id), Arg::Text(credit_type_id), Arg::Text(policy)]);
 }
 
-/// The amount of the recharge in flight of a pool.
-pub fn in_flight(customer_id: &str, pool_id: i64) -> Option<Amount> {
+/// The recharge in flight of a pool.
+pub struct InFlight {
+    pub amount: Amount,
+    pub next_attempt_at: Option<Instant>,
+}
+
+pub fn in_flight(customer_id: &str, pool_id: i64) -> Option<InFlight> {
     static FIND: Statement = Statement::new(
-        "SELECT amount FROM credit_pools.recharge
+        "SELECT amount, next_attempt_at FROM credit_pools.recharge
          WHERE customer_id = $1 AND pool_id = $2 AND status IN ('pending', 'processing')",
     );
-    FIND.first(&[Arg::Text(customer_id), Arg::Int(pool_id)], |row| row.amount(1)).flatten()
+    FIND.first(&[Arg::Text(customer_id), Arg::Int(pool_id)], |row| InFlight {
+        amount: row.amount(1).unwrap_or_default(),
+        next_attempt_at: row.time(2),
+    })
+}
+
+/// The pool's latest decision.
+pub fn latest(customer_id: &str, pool_id: i64) -> Option<i64> {
+    static FIND: Statement =
+        Statement::new("SELECT max(recharge_id) FROM credit_pools.recharge WHERE customer_id = $1 AND pool_id = $2");
+    FIND.first(&[Arg::Text(customer_id), Arg::Int(pool_id)], |row| row.int(1)).flatten()
 }
 
 /// When the pool's last recharge was asked for.
@@ -198,17 +255,15 @@ pub struct NewRecharge<'a> {
     pub policy: &'a Policy,
     /// The reason of a skip; otherwise the attempt.
     pub outcome: Result<Attempt, &'a str>,
-    pub window: Option<Window>,
 }
 
 pub fn insert(pool: &PoolRow, recharge: &NewRecharge, now: Instant) {
     static INSERT: Statement = Statement::new(
         "INSERT INTO credit_pools.recharge
              (customer_id, recharge_id, pool_id, resource_id, credit_type_id, policy_resource_id, status, reason, balance,
-              amount, price, price_currency, grant_expires_after, max_failures, backoff, spend_period_start,
-              spend_period_end, attempts, evaluations, next_attempt_at, cause_seq, created_at, updated_at)
+              amount, price, price_currency, grant_expires_after, max_failures, backoff, attempts, evaluations, next_attempt_at, cause_seq, created_at, updated_at)
          VALUES ($1, $2, $3, $4, $5, $6, CASE WHEN $8 IS NULL THEN 'skipped' ELSE 'pending' END, $7, $9, $8, $10, $11,
-                 $12, $13::integer, $14, $15, $16, 0, 1, CASE WHEN $8 IS NULL THEN NULL ELSE $18 END, $17, $18, $18)",
+                 $12, $13::integer, $14, 0, 1, CASE WHEN $8 IS NULL THEN NULL ELSE $16 END, $15, $16, $16)",
     );
     let attempt = recharge.outcome.as_ref().ok();
     let price = attempt.and_then(|a| a.price);
@@ -227,8 +282,6 @@ pub fn insert(pool: &PoolRow, recharge: &NewRecharge, now: Instant) {
         Arg::Interval(recharge.policy.grant_expires_after),
         Arg::Int(recharge.policy.max_failures),
         Arg::Interval(Some(recharge.policy.backoff)),
-        Arg::MaybeTime(recharge.window.map(|w| w.start)),
-        Arg::MaybeTime(recharge.window.map(|w| w.end)),
         Arg::Int(pool.wallet.seq),
         Arg::Time(now),
     ]);
@@ -246,17 +299,17 @@ pub struct Recharge {
     pub grant_expires_after: Option<Span>,
     pub max_failures: i64,
     pub backoff: Span,
-    pub window: Option<Window>,
     pub grant_id: Option<i64>,
     pub attempts: i64,
     pub payment_reference: Option<String>,
+    pub created_at: Instant,
 }
 
 pub fn by_id(customer_id: &str, recharge_id: i64) -> Option<Recharge> {
     static FIND: Statement = Statement::new(
         "SELECT recharge_id, pool_id, credit_type_id, policy_resource_id, status, amount, price, price_currency,
-                grant_expires_after, max_failures::bigint, backoff, spend_period_start, spend_period_end, grant_id,
-                attempts::bigint, payment_reference
+                grant_expires_after, max_failures::bigint, backoff, grant_id, attempts::bigint, payment_reference,
+                created_at
          FROM credit_pools.recharge WHERE customer_id = $1 AND recharge_id = $2",
     );
     FIND.first(&[Arg::Text(customer_id), Arg::Int(recharge_id)], |row| Recharge {
@@ -271,10 +324,10 @@ pub fn by_id(customer_id: &str, recharge_id: i64) -> Option<Recharge> {
         grant_expires_after: row.span(9),
         max_failures: row.int(10).unwrap_or(1),
         backoff: row.span(11).unwrap_or_default(),
-        window: row.time(12).zip(row.time(13)).map(|(start, end)| Window { start, end }),
-        grant_id: row.int(14),
-        attempts: row.int(15).unwrap_or_default(),
-        payment_reference: row.text(16),
+        grant_id: row.int(12),
+        attempts: row.int(13).unwrap_or_default(),
+        payment_reference: row.text(14),
+        created_at: row.time(15).unwrap_or(Instant::NEG_INFINITY),
     })
 }
 

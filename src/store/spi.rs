@@ -11,7 +11,7 @@
 //!   freed.
 
 use std::ffi::CString;
-use std::sync::atomic::{AtomicPtr, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 
 use credit_pools_domain::{Amount, AmountError, Instant, Limit, Span};
 use pgrx::prelude::*;
@@ -165,7 +165,7 @@ impl Statement {
     }
 
     fn execute(&self, args: &[Arg]) -> u64 {
-        self.execute_as(args, self.read_only)
+        self.execute_as(args, self.read_only || READS_ONLY.load(Ordering::Relaxed))
     }
 
     fn execute_as(&self, args: &[Arg], read_only: bool) -> u64 {
@@ -231,6 +231,22 @@ impl Statement {
     }
 }
 
+/// Statements keep the caller's snapshot, whatever they are made for.
+static READS_ONLY: AtomicBool = AtomicBool::new(false);
+
+/// Runs what reads only with statements that are made to write after it.
+pub fn reading<T>(body: impl FnOnce() -> T) -> T {
+    struct Reset;
+    impl Drop for Reset {
+        fn drop(&mut self) {
+            READS_ONLY.store(false, Ordering::Relaxed);
+        }
+    }
+    let _reset = Reset;
+    READS_ONLY.store(true, Ordering::Relaxed);
+    body()
+}
+
 /// Runs a statement whose parameters are arrays, one element per row; how many rows it touched.
 pub fn run_columns<const N: usize>(statement: &Statement, rows: &[[Arg; N]]) -> u64 {
     if rows.is_empty() {
@@ -276,6 +292,25 @@ pub fn keeps_snapshot() -> bool {
     unsafe { pg_sys::XactIsoLevel >= pg_sys::XACT_REPEATABLE_READ as i32 }
 }
 
+/// Makes sure that the transaction has an id.
+pub fn take_transaction_id() {
+    // SAFETY: assigns an id to the current transaction; an error where that may not write.
+    unsafe { pg_sys::GetTopTransactionId() };
+}
+
+/// The transaction id that will be given next.
+pub fn next_transaction_id() -> i64 {
+    // SAFETY: reads shared memory.
+    let next = unsafe { pg_sys::ReadNextFullTransactionId() };
+    i64::try_from(next.value).unwrap_or(i64::MAX)
+}
+
+/// Whether the transaction may write.
+pub fn may_write() -> bool {
+    // SAFETY: reads variables of the backend and of the server.
+    unsafe { !pg_sys::XactReadOnly && !pg_sys::RecoveryInProgress() }
+}
+
 /// One row of a result; columns are counted from 1.
 pub struct Row {
     values: Vec<pg_sys::Datum>,
@@ -288,6 +323,10 @@ impl Row {
         let (value, is_null) = (self.values.get(index)?, self.nulls.get(index)?);
         // SAFETY: the value is of a live result, of the type that the statement gives; it is copied before that is freed.
         unsafe { T::from_datum(*value, *is_null) }
+    }
+
+    pub fn is_null(&self, column: usize) -> bool {
+        column.checked_sub(1).and_then(|index| self.nulls.get(index)).is_none_or(|is_null| *is_null)
     }
 
     pub fn text(&self, column: usize) -> Option<String> {
@@ -393,6 +432,7 @@ pub enum Sequence {
     Revision,
     Schedule,
     Reservation,
+    Event,
 }
 
 impl Sequence {
@@ -405,6 +445,7 @@ impl Sequence {
             Sequence::Revision => c"revision_seq",
             Sequence::Schedule => c"schedule_id_seq",
             Sequence::Reservation => c"reservation_id_seq",
+            Sequence::Event => c"event_id_seq",
         }
     }
 }

@@ -246,6 +246,20 @@ pub fn put(customer_id: &str, subscription: &Subscription, now: Instant) {
     ]);
 }
 
+/// Locks subscriptions that the clock has ended, each with its scope, passing over those that others are working on.
+pub fn lock_over(at: Instant, limit: i64) -> Vec<(String, Subscription)> {
+    static LOCK: Statement = Statement::new(concat!(
+        "SELECT ",
+        subscription_columns!(),
+        ", s.customer_id
+          FROM credit_pools.subscription s
+          JOIN credit_pools.resource r ON r.customer_id = s.customer_id AND r.resource_id = s.resource_id
+          WHERE s.status = 'active' AND s.ends_at < 'infinity' AND s.ends_at <= $1
+          ORDER BY s.ends_at LIMIT $2 FOR NO KEY UPDATE OF r, s SKIP LOCKED"
+    ));
+    LOCK.rows(&[Arg::Time(at), Arg::Int(limit)], |row| (row.text(15).unwrap_or_default(), read(row)))
+}
+
 /// A subscription whose end has passed makes room for the next one of its scope.
 pub fn mark_ended(customer_id: &str, subscription_id: &str, now: Instant) {
     static END: Statement = Statement::new(
