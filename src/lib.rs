@@ -34,7 +34,14 @@ extension_sql_file!(
 extension_sql_file!(
     "../sql/schema/60_views.sql",
     name = "views",
-    requires = ["events", clock::clock, api::limits::limit_window, api::reads::pool_now, api::reads::grants_now]
+    requires = [
+        "events",
+        clock::clock,
+        api::events::next_transaction_id,
+        api::limits::limit_window,
+        api::reads::pool_now,
+        api::reads::grants_now
+    ]
 );
 extension_sql_file!(
     "../sql/schema/65_maintenance.sql",

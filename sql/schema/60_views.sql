@@ -316,7 +316,8 @@ CROSS JOIN LATERAL (
       AND r.status = 'active' AND r.created_at >= w.window_start AND r.expires_at <= credit_pools.clock()) u;
 
 -- Up to the newest event before which none can still come. The ids are compared as numbers: a transaction id of 64 bits
--- never wraps.
+-- never wraps. After a crash transaction ids that left no trace are given again, so that a horizon may lie ahead: then
+-- nobody may be writing at all.
 CREATE VIEW credit_pools.events AS
 SELECT e.customer_id,
        e.resource_id,
@@ -329,7 +330,7 @@ SELECT e.customer_id,
 FROM credit_pools.event e
 WHERE e.event_id <= (
     SELECT b.event_id FROM credit_pools.event b
-    WHERE b.horizon <= pg_snapshot_xmin(pg_current_snapshot())::text::bigint
+    WHERE LEAST(b.horizon, credit_pools.next_transaction_id()) <= pg_snapshot_xmin(pg_current_snapshot())::text::bigint
     ORDER BY b.event_id DESC LIMIT 1);
 
 CREATE VIEW credit_pools.event_consumers AS

@@ -12,6 +12,13 @@ use crate::store::spi;
 /// Events that one call may fetch: bounds its memory.
 const MOST_FETCHED: i32 = 10_000;
 
+/// For the view events: a horizon beyond it was set before a crash, or in another cluster.
+#[pg_extern(stable, parallel_safe)]
+#[search_path(pg_catalog, pg_temp)]
+fn next_transaction_id() -> i64 {
+    spi::next_transaction_id()
+}
+
 #[pg_extern(security_definer)]
 #[search_path(pg_catalog, pg_temp)]
 fn fetch_events(

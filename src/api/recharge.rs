@@ -119,6 +119,11 @@ fn check_policy(policy: &Policy) -> Result<()> {
         }
         _ => {}
     }
+    if policy.price_per_credit.is_none() && policy.price_currency.is_some() {
+        // Forgotten, it would make all recharges free.
+        return Err(Error::argument("price_per_credit", "a price_currency needs a price_per_credit")
+            .hint("Set price_per_credit to 0 for credits that cost nothing."));
+    }
     let Some(limit) = policy.max_spend else { return Ok(()) };
     let currency = policy.price_currency.as_deref().unwrap_or_default();
     if policy.price_per_credit.is_none_or(Amount::is_zero) {

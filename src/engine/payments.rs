@@ -3,7 +3,7 @@
 use credit_pools_domain::{Amount, Category, Grant, Instant, Source, Span, Zone};
 
 use super::pool::LockedPool;
-use super::recharging::{bad_span, customer_zone, evaluate, priced};
+use super::recharging::{bad_span, customer_zone, evaluate, priced, spend_window};
 use super::replay;
 use super::signals::Signal;
 use crate::clock;
@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::store::events;
 use crate::store::grants::Terms;
 use crate::store::ledger::Note;
-use crate::store::recharges::{self, Claimed, Recharge};
+use crate::store::recharges::{self, Claimed, Counter, Recharge};
 use crate::store::spi::{Sequence, next_id};
 
 const DAY: i64 = 86_400_000_000;
@@ -150,9 +150,20 @@ pub fn fail(customer_id: &str, recharge_id: i64, reason: Option<&str>, permanent
         let pause = recharge.backoff.nominal_micros().saturating_mul(1 << doublings).min(LONGEST_BACKOFF);
         Some(pool.now.plus_micros(pause))
     };
+    let policy = recharges::policy_for(customer_id, &recharge.credit_type_id, &recharge.policy_resource_id);
+    let policy = policy.filter(|_| next_attempt_at.is_none());
+    if let Some(policy) = policy.as_ref().filter(|policy| policy.max_spend.is_some() || policy.max_count.is_some()) {
+        // The counter must be there before this recharge is no longer counted, or somebody who makes it just now would
+        // still count it.
+        let window = spend_window(policy, &customer_zone(customer_id)?, recharge.created_at)?;
+        let credit_type_id = &recharge.credit_type_id;
+        recharges::lock_spending(Counter { customer_id, credit_type_id, policy, window });
+    }
     recharges::mark_failed(customer_id, recharge_id, reason, attempts, next_attempt_at, pool.now);
     if next_attempt_at.is_none() {
-        recharges::uncount_spending(customer_id, &recharge);
+        if let Some(policy) = &policy {
+            recharges::uncount_spending(customer_id, &recharge, policy);
+        }
         pool.row.breaker_opened_at = Some(pool.now);
     }
     let failed = about("recharge.failed", &pool, &recharge)

@@ -9,8 +9,9 @@ use super::signals::Signal;
 use crate::clock;
 use crate::error::{Error, Kind, Result};
 use crate::store::ledger::Note;
+use crate::store::pools::{self, PoolRow};
 use crate::store::recharges::{self, Policy};
-use crate::store::{catalogue, customers, events, pools};
+use crate::store::{catalogue, customers, events};
 
 pub struct Covered {
     pub pools: i64,
@@ -86,11 +87,15 @@ fn lock_policy_scope(customer_id: &str, resource_id: &str) {
 }
 
 fn apply(customer_id: &str, credit_type_id: &str, resource_id: &str) -> Result<Covered> {
-    let rows = match resource_id {
-        "" => pools::lock_credit_type(customer_id, credit_type_id),
+    let rows: Vec<PoolRow> = match resource_id {
+        "" => pools::lock_covered(customer_id, credit_type_id),
         resource => pools::lock_by_name(customer_id, resource, credit_type_id).into_iter().collect(),
     };
-    if pools::hidden(customer_id, credit_type_id, resource_id, rows.len()) {
+    let hidden = match resource_id {
+        "" => pools::covered_hidden(customer_id, credit_type_id, rows.len()),
+        resource => pools::hidden(customer_id, credit_type_id, resource, rows.len()),
+    };
+    if hidden {
         return Err(Error::new(Kind::SerializationFailure, "could not serialize access: a pool was opened meanwhile"));
     }
     // All pools are locked: nobody is counting.
@@ -99,12 +104,12 @@ fn apply(customer_id: &str, credit_type_id: &str, resource_id: &str) -> Result<C
     let mut covered = Covered { pools: 0, asked: 0 };
     for row in rows {
         let policy = recharges::policy_for(customer_id, credit_type_id, &row.resource_id);
-        let mut pool = LockedPool::advanced(row)?;
         let in_scope = policy.as_ref().is_some_and(|p| p.resource_id == resource_id) || !resource_id.is_empty();
         if !in_scope {
-            // An override of its own covers it.
+            // It has got a policy of its own meanwhile.
             continue;
         }
+        let mut pool = LockedPool::advanced(row)?;
         pool.row.recharge_threshold = policy.map(|p| p.threshold);
         pool.row.breaker_opened_at = None;
         pool.write(Note::default());

@@ -12,7 +12,7 @@ use super::signals::Signal;
 use crate::clock;
 use crate::error::{Error, Result};
 use crate::store::pools::{self, PoolRow};
-use crate::store::recharges::{self, NewRecharge, Policy, Window};
+use crate::store::recharges::{self, Counter, NewRecharge, Policy, Window};
 use crate::store::spi::{Sequence, next_id};
 use crate::store::{cache, catalogue, customers, events};
 
@@ -50,7 +50,12 @@ pub fn evaluate(customer_id: &str, pool_id: i64) -> Result<()> {
     let rules = rules_of(&policy, &pool.credit_type_id);
     let mut spending = Spending::default();
     let decision = rules.decide(view, || {
-        spending = recharges::lock_spending(customer_id, &pool.credit_type_id, &policy.resource_id, window);
+        spending = recharges::lock_spending(Counter {
+            customer_id,
+            credit_type_id: &pool.credit_type_id,
+            policy: &policy,
+            window,
+        });
         Ok::<_, Error>(spending)
     })?;
     match decision {
@@ -90,7 +95,8 @@ fn ask(
     let mut told = vec![requested];
     if limited {
         let price = attempt.price.unwrap_or(Amount::ZERO);
-        recharges::count_spending(&pool.customer_id, &pool.credit_type_id, &policy.resource_id, window, price);
+        let PoolRow { customer_id, credit_type_id, .. } = &pool;
+        recharges::count_spending(Counter { customer_id, credit_type_id, policy, window }, price);
         told.extend(marks(&pool, policy, spending, price, window, now));
     }
     let told: Vec<events::Event> = told.iter().map(|signal| signal.of_pool(&pool)).collect();
@@ -190,7 +196,7 @@ pub fn explain(customer_id: &str, credit_type_id: &str, resource_id: &str) -> Re
     let Some(policy) = policy else { return Ok(explanation) };
     let Situation { view, window, cooldown_until } = Situation::of(&pool, balance, &policy, now)?;
     explanation.cooldown_until = cooldown_until;
-    let spending = recharges::read_spending(customer_id, credit_type_id, &policy.resource_id, window);
+    let spending = recharges::read_spending(Counter { customer_id, credit_type_id, policy: &policy, window });
     if policy.max_spend.is_some() || policy.max_count.is_some() {
         explanation.spending = Some((spending, window));
     }

@@ -37,6 +37,15 @@ macro_rules! pool_columns {
     };
 }
 
+/// That the pool p has no recharge policy of its own; the global pool has none, its policy is everybody's.
+macro_rules! without_policy {
+    () => {
+        " AND NOT EXISTS (SELECT 1 FROM credit_pools.recharge_policy o
+                          WHERE o.customer_id = p.customer_id AND o.credit_type_id = p.credit_type_id
+                            AND o.resource_id = p.scope_id AND o.resource_id <> '')"
+    };
+}
+
 impl PoolRow {
     pub fn read(row: &Row) -> PoolRow {
         let amount = |column| row.amount(column).unwrap_or_default();
@@ -206,6 +215,18 @@ pub fn lock_credit_type(customer_id: &str, credit_type_id: &str) -> Vec<PoolRow>
         pool_columns!(),
         " FROM credit_pools.pool p WHERE p.customer_id = $1 AND p.credit_type_id = $2
           ORDER BY p.pool_id FOR NO KEY UPDATE OF p"
+    ));
+    LOCK.rows(&[Arg::Text(customer_id), Arg::Text(credit_type_id)], PoolRow::read)
+}
+
+/// Locks those of them that have no recharge policy of their own, in the order of their ids.
+pub fn lock_covered(customer_id: &str, credit_type_id: &str) -> Vec<PoolRow> {
+    static LOCK: Statement = Statement::new(concat!(
+        "SELECT ",
+        pool_columns!(),
+        " FROM credit_pools.pool p WHERE p.customer_id = $1 AND p.credit_type_id = $2",
+        without_policy!(),
+        " ORDER BY p.pool_id FOR NO KEY UPDATE OF p"
     ));
     LOCK.rows(&[Arg::Text(customer_id), Arg::Text(credit_type_id)], PoolRow::read)
 }
@@ -433,5 +454,15 @@ pub fn hidden(customer_id: &str, credit_type_id: &str, scope_id: &str, seen: usi
          WHERE customer_id = $1 AND credit_type_id = $2 AND ($3 = '' OR scope_id = $3)",
     );
     let args = [Arg::Text(customer_id), Arg::Text(credit_type_id), Arg::Text(scope_id)];
+    super::spi::keeps_snapshot() && COUNT.first_of_latest(&args, |row| row.int(1)).flatten() != i64::try_from(seen).ok()
+}
+
+/// The same of the pools that have no recharge policy of their own.
+pub fn covered_hidden(customer_id: &str, credit_type_id: &str, seen: usize) -> bool {
+    static COUNT: Statement = Statement::new(concat!(
+        "SELECT count(*) FROM credit_pools.pool p WHERE p.customer_id = $1 AND p.credit_type_id = $2",
+        without_policy!()
+    ));
+    let args = [Arg::Text(customer_id), Arg::Text(credit_type_id)];
     super::spi::keeps_snapshot() && COUNT.first_of_latest(&args, |row| row.int(1)).flatten() != i64::try_from(seen).ok()
 }

@@ -106,22 +106,39 @@ pub struct Window {
     pub end: Instant,
 }
 
-fn window_args<'a>(customer_id: &'a str, credit_type_id: &'a str, policy: &'a str, window: Window) -> [Arg<'a>; 5] {
-    [
-        Arg::Text(customer_id),
-        Arg::Text(credit_type_id),
-        Arg::Text(policy),
-        Arg::Time(window.start),
-        Arg::Time(window.end),
-    ]
+/// A policy's counter of a window: (customer, credit type, policy, window).
+#[derive(Clone, Copy)]
+pub struct Counter<'a> {
+    pub customer_id: &'a str,
+    pub credit_type_id: &'a str,
+    pub policy: &'a Policy,
+    pub window: Window,
+}
+
+impl<'a> Counter<'a> {
+    fn args(self) -> [Arg<'a>; 5] {
+        [
+            Arg::Text(self.customer_id),
+            Arg::Text(self.credit_type_id),
+            Arg::Text(&self.policy.resource_id),
+            Arg::Time(self.window.start),
+            Arg::Time(self.window.end),
+        ]
+    }
+
+    /// With the currency, whose money is counted.
+    fn args_with_currency(self) -> [Arg<'a>; 6] {
+        let [customer_id, credit_type_id, policy, start, end] = self.args();
+        [customer_id, credit_type_id, policy, start, end, Arg::MaybeText(self.policy.price_currency.as_deref())]
+    }
 }
 
 /// Locks the counter of a policy's window and reads it. A missing one is counted from the recharges.
-pub fn lock_spending(customer_id: &str, credit_type_id: &str, policy: &str, window: Window) -> Spending {
+pub fn lock_spending(counter: Counter) -> Spending {
     static COUNT: Statement = Statement::new(
         "INSERT INTO credit_pools.recharge_spend
              (customer_id, credit_type_id, policy_resource_id, period_start, period_end, spent, count)
-         SELECT $1, $2, $3, $4, $5, COALESCE(sum(price), 0), count(*)
+         SELECT $1, $2, $3, $4, $5, COALESCE(sum(price) FILTER (WHERE price_currency = $6), 0), count(*)
          FROM credit_pools.recharge
          WHERE customer_id = $1 AND credit_type_id = $2 AND policy_resource_id = $3
            AND created_at >= $4 AND created_at < $5 AND status IN ('pending', 'processing', 'succeeded')
@@ -132,12 +149,11 @@ pub fn lock_spending(customer_id: &str, credit_type_id: &str, policy: &str, wind
          WHERE customer_id = $1 AND credit_type_id = $2 AND policy_resource_id = $3
            AND period_start = $4 AND period_end = $5 FOR NO KEY UPDATE",
     );
-    let args = window_args(customer_id, credit_type_id, policy, window);
-    if let Some(spending) = LOCK.first(&args, spending) {
+    if let Some(spending) = LOCK.first(&counter.args(), spending) {
         return spending;
     }
-    COUNT.run(&args);
-    LOCK.first(&args, spending).unwrap_or_default()
+    COUNT.run(&counter.args_with_currency());
+    LOCK.first(&counter.args(), spending).unwrap_or_default()
 }
 
 fn spending(row: &Row) -> Spending {
@@ -145,10 +161,10 @@ fn spending(row: &Row) -> Spending {
 }
 
 /// The same without the lock.
-pub fn read_spending(customer_id: &str, credit_type_id: &str, policy: &str, window: Window) -> Spending {
+pub fn read_spending(counter: Counter) -> Spending {
     static READ: Statement = Statement::read(
         "SELECT COALESCE(s.spent, r.spent), COALESCE(s.count, r.count)
-         FROM (SELECT COALESCE(sum(price), 0) AS spent, count(*) AS count
+         FROM (SELECT COALESCE(sum(price) FILTER (WHERE price_currency = $6), 0) AS spent, count(*) AS count
                FROM credit_pools.recharge
                WHERE customer_id = $1 AND credit_type_id = $2 AND policy_resource_id = $3
                  AND created_at >= $4 AND created_at < $5 AND status IN ('pending', 'processing', 'succeeded')) r
@@ -156,35 +172,35 @@ pub fn read_spending(customer_id: &str, credit_type_id: &str, policy: &str, wind
              ON s.customer_id = $1 AND s.credit_type_id = $2 AND s.policy_resource_id = $3
              AND s.period_start = $4 AND s.period_end = $5",
     );
-    READ.first(&window_args(customer_id, credit_type_id, policy, window), spending).unwrap_or_default()
+    READ.first(&counter.args_with_currency(), spending).unwrap_or_default()
 }
 
 /// Counts a new recharge in the window whose counter is locked.
-pub fn count_spending(customer_id: &str, credit_type_id: &str, policy: &str, window: Window, price: Amount) {
+pub fn count_spending(counter: Counter, price: Amount) {
     static COUNT: Statement = Statement::new(
         "UPDATE credit_pools.recharge_spend SET spent = spent + $6, count = count + 1
          WHERE customer_id = $1 AND credit_type_id = $2 AND policy_resource_id = $3
            AND period_start = $4 AND period_end = $5",
     );
-    let window = window_args(customer_id, credit_type_id, policy, window);
-    let args: Vec<Arg> = window.into_iter().chain([Arg::Number(price)]).collect();
+    let args: Vec<Arg> = counter.args().into_iter().chain([Arg::Number(price)]).collect();
     COUNT.run(&args);
 }
 
-/// Counts a recharge that has failed no more, in whatever windows it is counted: the policy may have got a limit, or other
-/// periods, since it was asked for.
-pub fn uncount_spending(customer_id: &str, recharge: &Recharge) {
+/// Counts a recharge that has failed no more, in whatever windows it is counted: the policy may have got other periods
+/// since it was asked for. Counters have money of the policy's currency only.
+pub fn uncount_spending(customer_id: &str, recharge: &Recharge, policy: &Policy) {
     static UNCOUNT: Statement = Statement::new(
         "UPDATE credit_pools.recharge_spend SET spent = spent - $5, count = count - 1
          WHERE customer_id = $1 AND credit_type_id = $2 AND policy_resource_id = $3
            AND period_start <= $4 AND period_end > $4",
     );
+    let counted = recharge.price.filter(|_| recharge.price_currency == policy.price_currency);
     UNCOUNT.run(&[
         Arg::Text(customer_id),
         Arg::Text(&recharge.credit_type_id),
         Arg::Text(&recharge.policy_resource_id),
         Arg::Time(recharge.created_at),
-        Arg::Number(recharge.price.unwrap_or(Amount::ZERO)),
+        Arg::Number(counted.unwrap_or(Amount::ZERO)),
     ]);
 }
 
