@@ -4,7 +4,7 @@ PG_CONFIG ?= pg_config
 export PG_CONFIG
 
 .PHONY: help setup demo shell build install test lint test-domain test-regress test-isolation test-client test-dump \
-	test-worker test-docs check-majors bench bench-renewals clean
+	test-worker test-events test-payments test-docs check-majors bench bench-renewals clean
 
 help: ## this table
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,11 +36,16 @@ test-dump: ## dump a filled database, restore it, go on
 test-worker: ## the background worker and pg_cron, in real time
 	@scripts/setup tests
 	@tests/worker/run
+test-events: ## events by logical decoding, on a standby, after a restore
+	@tests/events/run
+test-payments: ## the example's payment worker, killed and declined, against a server that is killed, too
+	@scripts/setup tests
+	@tests/payment_worker/run
 test-docs: ## execute every SQL block of the documents
 	@tests/docs/run
 check-majors: ## compile for the other PostgreSQL majors that are here
 	@scripts/check-majors
-bench: ## usage, batches and a metered table against a plain UPDATE and INSERT (SECONDS=10 ROUNDS=3 CLIENTS=8 SYNC="off on")
+bench: ## usage (plain, with a policy), batches and a metered table against a plain UPDATE and INSERT (SECONDS=10 ROUNDS=3 CLIENTS=8 SYNC="off on")
 	@DURATION="$(SECONDS)" bench/run # SECONDS means something else to bash
 bench-renewals: ## renew very many pools at one instant (POOLS=1000000 SESSIONS=1 BATCH=1000)
 	@bench/renewals

@@ -1,4 +1,4 @@
--- 10,000 pools each, of 100 customers with 100 workspaces, with more credits than any run uses up.
+-- 10,000 pools for each contestant, of 100 customers with 100 workspaces, with more credits than any run uses up.
 \set ON_ERROR_STOP on
 CREATE EXTENSION IF NOT EXISTS credit_pools;
 SELECT FROM credit_pools.define_credit_type(credit_type_id => 'ai-tokens', display_name => 'AI tokens');
@@ -15,6 +15,25 @@ SELECT count(*) AS grants
 FROM generate_series(1, 100) c, generate_series(1, 100) w,
      LATERAL credit_pools.grant_credits(customer_id => 'customer-' || c, resource_id => 'workspace-' || w,
                                         credit_type_id => 'ai-tokens', amount => 1000000000) g;
+
+-- As many again, with a recharge policy and alerts far below what they have.
+SELECT count(*) AS guarded_subscriptions
+FROM generate_series(1, 100) c, generate_series(1, 100) w,
+     LATERAL credit_pools.provision_subscription(customer_id => 'guarded-' || c, plan_id => 'plan-basic',
+                                                 resource_id => 'workspace-' || w) s;
+SELECT count(*) AS guarded_grants
+FROM generate_series(1, 100) c, generate_series(1, 100) w,
+     LATERAL credit_pools.grant_credits(customer_id => 'guarded-' || c, resource_id => 'workspace-' || w,
+                                        credit_type_id => 'ai-tokens', amount => 1000000000) g;
+SELECT sum(pools_covered) AS pools_with_policy
+FROM generate_series(1, 100) c,
+     LATERAL credit_pools.set_auto_recharge(customer_id => 'guarded-' || c, credit_type_id => 'ai-tokens', threshold => 1000,
+                                            target_balance => 100000, price_per_credit => 0.01, price_currency => 'USD',
+                                            max_spend => 500, cooldown => '1 hour') p;
+SELECT sum(pools_covered) AS pools_with_alerts
+FROM generate_series(1, 100) c,
+     LATERAL credit_pools.set_balance_alerts(customer_id => 'guarded-' || c, credit_type_id => 'ai-tokens',
+                                             thresholds => '{5000, 1000}', percents => '{20, 10}') a;
 
 -- A table whose rows are usage.
 CREATE TABLE metered_event (customer text, workspace text, tokens bigint);

@@ -75,3 +75,6 @@ CREATE UNIQUE INDEX recharge_one_in_flight
 CREATE INDEX recharge_of_pool ON credit_pools.recharge (customer_id, pool_id, recharge_id);
 CREATE INDEX recharge_claimable
     ON credit_pools.recharge (next_attempt_at) WHERE status IN ('pending', 'processing');
+-- Skips whose reason ends by the clock (cooldown, a period's limit), for maintenance to look at the pool again.
+CREATE INDEX recharge_look_again
+    ON credit_pools.recharge (next_attempt_at) WHERE status = 'skipped' AND next_attempt_at IS NOT NULL;

@@ -25,6 +25,7 @@ fn run_maintenance(
             ("grants_expired", done.expired),
             ("renewals", done.renewed),
             ("rollovers", done.rolled_over),
+            ("recharges", done.recharges),
             ("subscriptions", done.subscriptions),
             ("events", done.events),
             ("failed", done.failed),

@@ -4,7 +4,7 @@ use credit_pools_domain::{EntryType, Instant};
 use pgrx::{check_for_interrupts, warning};
 
 use super::pool::LockedPool;
-use super::{outbox, plan_pools};
+use super::{outbox, plan_pools, recharging};
 use crate::clock;
 use crate::error::{Error, Result};
 use crate::store::isolate::{attempt, in_scratch_memory};
@@ -24,6 +24,8 @@ pub struct Done {
     pub expired: i64,
     pub renewed: i64,
     pub rolled_over: i64,
+    /// Pools that were looked at again, since the reason why they did not recharge has ended.
+    pub recharges: i64,
     /// Subscriptions that the clock has ended.
     pub subscriptions: i64,
     /// Events that nobody needs any more.
@@ -82,6 +84,7 @@ pub fn run(max_pools: Option<i64>) -> Result<Done> {
             None => break,
         }
     }
+    done.recharges = recharging::look_again(now, PIECE, max_pools.is_none());
     done.subscriptions = end_subscriptions(now, max_pools.is_none());
     done.events = outbox::delete_old(max_pools.is_none());
     done.remaining = pools::count_due(now);

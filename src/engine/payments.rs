@@ -99,6 +99,10 @@ pub fn complete(customer_id: &str, recharge_id: i64, payment_reference: Option<&
         "succeeded" => {
             return Err(replay::conflict(&format!("recharge {recharge_id}")).with("recharge_id", recharge_id));
         }
+        "failed" => {
+            let late = closed(&recharge, "failed");
+            return Err(late.hint("No credits come of it any more: give the customer the money back."));
+        }
         status => return Err(closed(&recharge, status)),
     };
     let grant_id = if is_duplicate {

@@ -37,6 +37,8 @@ macro_rules! pool_columns {
     };
 }
 
+pub(super) use pool_columns;
+
 /// That the pool p has no recharge policy of its own; the global pool has none, its policy is everybody's.
 macro_rules! without_policy {
     () => {
@@ -47,6 +49,9 @@ macro_rules! without_policy {
 }
 
 impl PoolRow {
+    /// How many columns `read` takes.
+    pub const COLUMNS: usize = 27;
+
     pub fn read(row: &Row) -> PoolRow {
         let amount = |column| row.amount(column).unwrap_or_default();
         PoolRow {

@@ -2,7 +2,7 @@
 
 use credit_pools_domain::{Amount, Attempt, Instant, Span, Spending};
 
-use super::pools::PoolRow;
+use super::pools::{PoolRow, pool_columns};
 use super::spi::{Arg, Row, Statement};
 
 /// A policy as it is kept. `resource_id` "" is the policy of all pools.
@@ -248,9 +248,10 @@ pub fn last_asked_at(customer_id: &str, pool_id: i64) -> Option<Instant> {
 }
 
 /// Counts one more evaluation on the pool's latest decision, where that is a skip for the same reason.
-pub fn repeat_skip(pool: &PoolRow, reason: &str, now: Instant) -> bool {
+pub fn repeat_skip(pool: &PoolRow, reason: &str, look_again_at: Option<Instant>, now: Instant) -> bool {
     static REPEAT: Statement = Statement::new(
-        "UPDATE credit_pools.recharge SET evaluations = evaluations + 1, balance = $4, updated_at = $5
+        "UPDATE credit_pools.recharge SET evaluations = evaluations + 1, balance = $4, updated_at = $5,
+             next_attempt_at = $6
          WHERE customer_id = $1
            AND recharge_id = (SELECT max(recharge_id) FROM credit_pools.recharge
                               WHERE customer_id = $1 AND pool_id = $2)
@@ -262,15 +263,42 @@ pub fn repeat_skip(pool: &PoolRow, reason: &str, now: Instant) -> bool {
         Arg::Text(reason),
         Arg::Number(pool.wallet.figures.balance),
         Arg::Time(now),
+        Arg::MaybeTime(look_again_at),
     ]) > 0
+}
+
+/// Locks pools whose skip has lost its reason by now, passing over those that others are working on. Of each the skip,
+/// and whether nothing was decided since.
+pub fn lock_to_look_again(at: Instant, limit: i64) -> Vec<(PoolRow, i64, bool)> {
+    static LOCK: Statement = Statement::new(concat!(
+        "SELECT ",
+        pool_columns!(),
+        ", r.recharge_id, r.recharge_id = (SELECT max(l.recharge_id) FROM credit_pools.recharge l
+                                           WHERE l.customer_id = r.customer_id AND l.pool_id = r.pool_id)
+          FROM credit_pools.recharge r
+          JOIN credit_pools.pool p ON p.customer_id = r.customer_id AND p.pool_id = r.pool_id
+          WHERE r.status = 'skipped' AND r.next_attempt_at <= $1
+          ORDER BY r.next_attempt_at LIMIT $2 FOR NO KEY UPDATE OF p, r SKIP LOCKED"
+    ));
+    LOCK.rows(&[Arg::Time(at), Arg::Int(limit)], |row| {
+        (PoolRow::read(row), row.int(PoolRow::COLUMNS + 1).unwrap_or_default(), row.boolean(PoolRow::COLUMNS + 2))
+    })
+}
+
+/// A skip that has been looked at again.
+pub fn forget_skip(customer_id: &str, recharge_id: i64) {
+    static FORGET: Statement = Statement::new(
+        "UPDATE credit_pools.recharge SET next_attempt_at = NULL WHERE customer_id = $1 AND recharge_id = $2",
+    );
+    FORGET.run(&[Arg::Text(customer_id), Arg::Int(recharge_id)]);
 }
 
 /// A decision on its way into the table.
 pub struct NewRecharge<'a> {
     pub recharge_id: i64,
     pub policy: &'a Policy,
-    /// The reason of a skip; otherwise the attempt.
-    pub outcome: Result<Attempt, &'a str>,
+    /// The reason of a skip, and when that ends where the clock ends it; otherwise the attempt.
+    pub outcome: Result<Attempt, (&'a str, Option<Instant>)>,
 }
 
 pub fn insert(pool: &PoolRow, recharge: &NewRecharge, now: Instant) {
@@ -279,9 +307,10 @@ pub fn insert(pool: &PoolRow, recharge: &NewRecharge, now: Instant) {
              (customer_id, recharge_id, pool_id, resource_id, credit_type_id, policy_resource_id, status, reason, balance,
               amount, price, price_currency, grant_expires_after, max_failures, backoff, attempts, evaluations, next_attempt_at, cause_seq, created_at, updated_at)
          VALUES ($1, $2, $3, $4, $5, $6, CASE WHEN $8 IS NULL THEN 'skipped' ELSE 'pending' END, $7, $9, $8, $10, $11,
-                 $12, $13::integer, $14, 0, 1, CASE WHEN $8 IS NULL THEN NULL ELSE $16 END, $15, $16, $16)",
+                 $12, $13::integer, $14, 0, 1, $17, $15, $16, $16)",
     );
     let attempt = recharge.outcome.as_ref().ok();
+    let skip = recharge.outcome.err();
     let price = attempt.and_then(|a| a.price);
     INSERT.run(&[
         Arg::Text(&pool.customer_id),
@@ -290,7 +319,7 @@ pub fn insert(pool: &PoolRow, recharge: &NewRecharge, now: Instant) {
         Arg::Text(&pool.resource_id),
         Arg::Text(&pool.credit_type_id),
         Arg::Text(&recharge.policy.resource_id),
-        Arg::MaybeText(recharge.outcome.as_ref().err().copied()),
+        Arg::MaybeText(skip.map(|(reason, _)| reason)),
         Arg::MaybeNumber(attempt.map(|a| a.amount)),
         Arg::Number(pool.wallet.figures.balance),
         Arg::MaybeNumber(price),
@@ -300,6 +329,7 @@ pub fn insert(pool: &PoolRow, recharge: &NewRecharge, now: Instant) {
         Arg::Interval(Some(recharge.policy.backoff)),
         Arg::Int(pool.wallet.seq),
         Arg::Time(now),
+        Arg::MaybeTime(skip.map_or(Some(now), |(_, look_again_at)| look_again_at)),
     ]);
 }
 
