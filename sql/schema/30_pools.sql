@@ -20,7 +20,7 @@ CREATE SEQUENCE credit_pools.reservation_id_seq AS bigint;
 -- spending limits may cover the pool, so that usage elsewhere does not look for any.
 --
 -- alert_thresholds and alert_percents are the customer's own; NULL both, those of the credit type count. alert_granted is what
--- percents are of, NULL until somebody needs it.
+-- percents are of, NULL until somebody needs it; it is so until alert_granted_until, when a grant that counts in it ends.
 --
 -- scope_id is resource_id with '' for the global scope, for the key; resource_id is NULL there, for the views.
 CREATE TABLE credit_pools.pool (
@@ -49,6 +49,7 @@ CREATE TABLE credit_pools.pool (
     alert_thresholds numeric[],
     alert_percents numeric[],
     alert_granted numeric,
+    alert_granted_until timestamptz,
     next_transition_at timestamptz NOT NULL,
     last_hash bytea NOT NULL,
     last_recorded_at timestamptz NOT NULL,

@@ -44,7 +44,7 @@ COMMENT ON FUNCTION credit_pools.set_auto_recharge IS 'Sets the auto-recharge po
 COMMENT ON FUNCTION credit_pools.reset_auto_recharge IS 'Closes the breakers of the pools that a policy covers and evaluates them. Errors PC002, 22023.';
 COMMENT ON FUNCTION credit_pools.claim_recharges IS 'Hands pending recharges to one payment worker each, for the time of the lease (SKIP LOCKED). The one call over customers besides run_maintenance.';
 COMMENT ON FUNCTION credit_pools.complete_recharge IS 'The payment succeeded: makes the grant, once, also after the lease. Errors PC002, PC004, PC005.';
-COMMENT ON FUNCTION credit_pools.fail_recharge IS 'The payment failed: tried again after a pause that doubles; after max_failures, or at once when permanent, the pool''s breaker opens. Errors PC002, PC005.';
+COMMENT ON FUNCTION credit_pools.fail_recharge IS 'The payment failed: tried again after a pause that doubles; after max_failures, or at once when permanent, the pool''s breaker opens. attempt: the number of the one that failed (claimed attempts + 1); told again, the same result. Errors PC002, PC005, 22023.';
 
 COMMENT ON FUNCTION credit_pools.explain_recharge IS 'Whether a pool would recharge now, by how much and for what price; if not, why: no_policy, frozen, enough, disabled, breaker, pending, cooldown, count_limit or spend_limit. Reads only, takes no lock. Errors PC002, 22023.';
 

@@ -99,7 +99,7 @@ fn set_balance_alerts(
         name!(credit_type_id, String),
         name!(thresholds, Option<Vec<AnyNumeric>>),
         name!(percents, Option<Vec<AnyNumeric>>),
-        name!(pools_covered, i64),
+        name!(pools_covered, Option<i64>),
     ),
 > {
     let (levels, pools) = call(|| {
@@ -124,5 +124,11 @@ fn amounts(argument: &str, values: Option<Array<AnyNumeric>>) -> Result<Option<V
         None => Err(Error::argument(argument, format!("{argument} must not have NULL in it"))),
         Some(value) => args::any_amount(argument, &value),
     };
-    values.map(|values| values.iter().map(each).collect()).transpose()
+    let Some(values) = values else { return Ok(None) };
+    let amounts = values.iter().map(each).collect::<Result<Vec<Amount>>>()?;
+    // SAFETY: the array that was just read; its header says how many dimensions it has, 0 where it is empty.
+    if unsafe { (*values.into_array_type()).ndim } > 1 {
+        return Err(Error::argument(argument, format!("{argument} must have one dimension")));
+    }
+    Ok(Some(amounts))
 }

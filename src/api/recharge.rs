@@ -240,6 +240,7 @@ fn fail_recharge(
     recharge_id: default!(Option<i64>, "NULL"),
     reason: default!(Option<&str>, "NULL"),
     permanent: default!(Option<bool>, "false"),
+    attempt: default!(Option<i32>, "NULL"),
 ) -> TableIterator<
     'static,
     (
@@ -248,14 +249,17 @@ fn fail_recharge(
         name!(status, String),
         name!(attempts, i64),
         name!(next_attempt_at, Option<TimestampWithTimeZone>),
+        name!(is_duplicate, bool),
     ),
 > {
     let failed = call(|| {
+        let attempt = attempt.map(|attempt| at_least_one("attempt", attempt)).transpose()?;
         payments::fail(
             args::id("customer_id", customer_id)?,
             args::required("recharge_id", recharge_id)?,
             args::note("reason", reason)?,
             permanent.unwrap_or(false),
+            attempt,
         )
     });
     TableIterator::once((
@@ -264,6 +268,7 @@ fn fail_recharge(
         failed.status,
         failed.attempts,
         failed.next_attempt_at.map(spi::timestamp),
+        failed.is_duplicate,
     ))
 }
 

@@ -23,7 +23,14 @@ pub struct Standing {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Level {
     pub at: Amount,
-    pub percent: Option<Amount>,
+    pub share: Option<Share>,
+}
+
+/// How a level came of a percentage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Share {
+    pub percent: Amount,
+    pub granted: Amount,
 }
 
 impl Alerts {
@@ -41,12 +48,13 @@ impl Alerts {
 
     /// The levels that the balance has fallen below, highest first.
     pub fn crossed(&self, before: Standing, after: Standing) -> Vec<Level> {
-        let absolute = self.thresholds.iter().map(|at| (Some(*at), Level { at: *at, percent: None }));
+        let absolute = self.thresholds.iter().map(|at| (Some(*at), Level { at: *at, share: None }));
         let relative = self.percents.iter().filter_map(|percent| {
-            let was = share(before.granted, *percent);
+            let level = |granted| Some((share(granted, *percent)?, Share { percent: *percent, granted }));
+            let was = level(before.granted);
             // With nothing granted any more, it is what there was that has been lost.
-            let at = share(after.granted, *percent).or(was)?;
-            Some((was, Level { at, percent: Some(*percent) }))
+            let (at, share) = level(after.granted).or(was)?;
+            Some((was.map(|(at, _)| at), Level { at, share: Some(share) }))
         });
         let fell = |(was, level): &(Option<Amount>, Level)| {
             was.is_some_and(|was| before.balance >= was) && after.balance < level.at

@@ -24,7 +24,7 @@ mod seal;
 mod spending;
 mod wallet;
 
-pub use alert::{Alerts, Level, Standing};
+pub use alert::{Alerts, Level, Share, Standing};
 pub use amount::{Amount, AmountError, Limit, MAX_INTEGER_DIGITS, MAX_SCALE};
 pub use calendar::{CalendarError, Instant, Span, Zone};
 pub use event::{EventError, EventsError, MAX_EVENTS, UsageEvent, parse_events};

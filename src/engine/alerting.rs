@@ -11,8 +11,8 @@ use crate::store::{alerts, catalogue, customers, pools};
 const MOST_LEVELS: usize = 10;
 
 /// Sets (`None`: removes) the levels of a credit type, or of a customer's own for all of its pools of the type. How many
-/// pools that covers, where it is a customer's.
-pub fn set(customer_id: Option<&str>, credit_type_id: &str, levels: Option<&Alerts>) -> Result<i64> {
+/// pools that covers, where it is a customer's; those of a default are not looked for.
+pub fn set(customer_id: Option<&str>, credit_type_id: &str, levels: Option<&Alerts>) -> Result<Option<i64>> {
     let credit_type =
         catalogue::credit_type(credit_type_id).ok_or_else(|| Error::unknown("credit_type", credit_type_id))?;
     for level in levels.map(Alerts::thresholds).unwrap_or_default() {
@@ -20,7 +20,7 @@ pub fn set(customer_id: Option<&str>, credit_type_id: &str, levels: Option<&Aler
     }
     let Some(customer_id) = customer_id else {
         alerts::put_default(credit_type_id, levels);
-        return Ok(0);
+        return Ok(None);
     };
     if !customers::exists(customer_id) {
         return Err(Error::unknown("customer", customer_id));
@@ -35,7 +35,7 @@ pub fn set(customer_id: Option<&str>, credit_type_id: &str, levels: Option<&Aler
     for row in &rows {
         pools::set_alerts(customer_id, row.pool_id, levels);
     }
-    Ok(i64::try_from(rows.len()).unwrap_or(i64::MAX))
+    Ok(i64::try_from(rows.len()).ok())
 }
 
 /// Levels as they were given, checked.

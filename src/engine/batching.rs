@@ -321,6 +321,7 @@ impl<'e, 'a> Batch<'e, 'a> {
                 pool.reload()?;
             }
         }
+        LockedPool::write_signals_of(self.pools.iter_mut());
         let Some(pool) = self.pools.get_mut(index) else { return Ok(Err(Restart)) };
         // A refusal on the way may come after something was written.
         let set =
@@ -343,7 +344,11 @@ impl<'e, 'a> Batch<'e, 'a> {
         if !written {
             return Err(Restart);
         }
-        pool.write_state();
+        // What was told of other pools before this one is written came before it.
+        LockedPool::write_signals_of(self.pools.iter_mut());
+        if let Some(pool) = self.pools.get_mut(index) {
+            pool.write_state();
+        }
         Ok(())
     }
 

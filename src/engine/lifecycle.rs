@@ -172,14 +172,17 @@ pub fn set_quantity(call: &Call, feature_id: &str, quantity: Amount) -> Result<O
     }
     let (mut subscription, mut locked) = lock(call, Scopes::Own)?;
     let now = latest(&locked);
+    let before = json(subscription.quantities.as_deref());
     subscription.quantities = Some(with_quantity(subscription.quantities.as_deref(), feature_id, quantity));
     plan_pools::check_amounts(&subscription, now, "quantity")?;
     subscription.revision = next_id(Sequence::Revision);
     subscriptions::put(call.customer_id, &subscription, now);
-    let signal = plan_pools::signal("subscription.quantity_changed", &subscription, now)
-        .with("feature_id", feature_id)
-        .with_amount("quantity", quantity);
-    plan_pools::tell(call.customer_id, &subscription, signal, now);
+    if before != json(subscription.quantities.as_deref()) {
+        let signal = plan_pools::signal("subscription.quantity_changed", &subscription, now)
+            .with("feature_id", feature_id)
+            .with_amount("quantity", quantity);
+        plan_pools::tell(call.customer_id, &subscription, signal, now);
+    }
     let note = call.note("quantity");
     for pool in &mut locked {
         pool.row.scope_revision = subscription.revision;

@@ -39,6 +39,7 @@ pub fn open_or_lock(
         breaker_opened_at: None,
         alerts: alerts::of_customer(customer_id, credit_type_id),
         alert_granted: None,
+        alert_granted_until: None,
         last_hash: Vec::new(),
         last_recorded_at: now,
         limited: limits::any_for(customer_id, credit_type_id, resource_id),

@@ -137,11 +137,43 @@ pub struct Failed {
     pub status: String,
     pub attempts: i64,
     pub next_attempt_at: Option<Instant>,
+    pub is_duplicate: bool,
 }
 
-/// The payment failed: another attempt after a pause that doubles, or none and the breaker opens.
-pub fn fail(customer_id: &str, recharge_id: i64, reason: Option<&str>, permanent: bool) -> Result<Failed> {
+/// The payment failed: another attempt after a pause that doubles, or none and the breaker opens. `attempt`: the number
+/// of the one that failed, which is told once however often it is reported.
+pub fn fail(
+    customer_id: &str,
+    recharge_id: i64,
+    reason: Option<&str>,
+    permanent: bool,
+    attempt: Option<i64>,
+) -> Result<Failed> {
     let (mut pool, recharge) = lock(customer_id, recharge_id)?;
+    if let Some(attempt) = attempt
+        && attempt <= recharge.attempts
+        && recharge.status != "succeeded"
+    {
+        if pool.has_due() {
+            pool.write(Note::default());
+        }
+        return Ok(Failed {
+            recharge_id,
+            pool_id: pool.row.pool_id,
+            attempts: recharge.attempts,
+            next_attempt_at: recharge.next_attempt_at,
+            status: recharge.status,
+            is_duplicate: true,
+        });
+    }
+    if let Some(attempt) = attempt.filter(|attempt| *attempt != recharge.attempts + 1) {
+        return Err(Error::argument(
+            "attempt",
+            format!("the next attempt of recharge {recharge_id} is {}", recharge.attempts + 1),
+        )
+        .with("attempt", attempt)
+        .with("attempts", recharge.attempts));
+    }
     match recharge.status.as_str() {
         "pending" | "processing" => {}
         status => return Err(closed(&recharge, status)),
@@ -154,6 +186,11 @@ pub fn fail(customer_id: &str, recharge_id: i64, reason: Option<&str>, permanent
         let pause = recharge.backoff.nominal_micros().saturating_mul(1 << doublings).min(LONGEST_BACKOFF);
         Some(pool.now.plus_micros(pause))
     };
+    let covering = recharges::policy_for(customer_id, &recharge.credit_type_id, &pool.row.resource_id);
+    if covering.is_none_or(|policy| policy.resource_id != recharge.policy_resource_id) {
+        // The pool has got a policy of its own since: its lock no longer keeps the other one from being changed.
+        recharges::share_policy(customer_id, &recharge.credit_type_id, &recharge.policy_resource_id);
+    }
     let policy = recharges::policy_for(customer_id, &recharge.credit_type_id, &recharge.policy_resource_id);
     let policy = policy.filter(|_| next_attempt_at.is_none());
     if let Some(policy) = policy.as_ref().filter(|policy| policy.max_spend.is_some() || policy.max_count.is_some()) {
@@ -195,6 +232,7 @@ pub fn fail(customer_id: &str, recharge_id: i64, reason: Option<&str>, permanent
         status: (if next_attempt_at.is_some() { "pending" } else { "failed" }).to_owned(),
         attempts,
         next_attempt_at,
+        is_duplicate: false,
     })
 }
 

@@ -303,9 +303,24 @@ impl LockedPool {
 
     /// Writes the events that wait.
     pub fn write_signals(&mut self) {
-        let waiting = std::mem::take(&mut self.signals.waiting);
-        let told: Vec<Event> = waiting.iter().map(|signal| signal.of_pool(&self.row)).collect();
-        events::write(&told, self.now);
+        LockedPool::write_signals_of(std::iter::once(self));
+    }
+
+    /// Those of many pools, in the order in which they were told.
+    pub fn write_signals_of<'p>(pools: impl Iterator<Item = &'p mut LockedPool>) {
+        let mut pools: Vec<(Vec<Signal>, &LockedPool)> = pools
+            .filter(|pool| !pool.signals.waiting.is_empty())
+            .map(|pool| (std::mem::take(&mut pool.signals.waiting), &*pool))
+            .collect();
+        let Some(now) = pools.iter().map(|(_, pool)| pool.now).max() else { return };
+        let told = pools.iter_mut().flat_map(|(signals, pool)| {
+            let row = &pool.row;
+            signals.iter().map(move |signal| (signal.turn, signal.of_pool(row)))
+        });
+        let mut told: Vec<(u64, Event)> = told.collect();
+        told.sort_by_key(|(turn, _)| *turn);
+        let told: Vec<Event> = told.into_iter().map(|(_, event)| event).collect();
+        events::write(&told, now);
     }
 
     /// The same for many pools, each table's rows at once.
@@ -326,14 +341,7 @@ impl LockedPool {
             pool.row.wallet.grants.iter_mut().for_each(|grant| grant.dirty = false);
             pool.write_rest();
         }
-        let waiting: Vec<Vec<Signal>> =
-            pools.iter_mut().map(|pool| std::mem::take(&mut pool.signals.waiting)).collect();
-        let told = pools.iter().zip(&waiting);
-        let told: Vec<Event> =
-            told.flat_map(|(pool, signals)| signals.iter().map(|signal| signal.of_pool(&pool.row))).collect();
-        if let Some(latest) = pools.iter().map(|pool| pool.now).max() {
-            events::write(&told, latest);
-        }
+        LockedPool::write_signals_of(pools.iter_mut().map(|pool| &mut **pool));
         let rows = |used: bool| {
             let of_kind = pools.iter().zip(&only_used).filter(move |(_, only_used)| **only_used == used);
             of_kind.map(|(pool, _)| &pool.row).collect::<Vec<&PoolRow>>()

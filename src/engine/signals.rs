@@ -4,19 +4,23 @@
 //! takes and gives is one change.
 
 use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use credit_pools_domain::{Alerts, Amount, Entry, EntryType, Grant, Instant, Standing, Status};
 use serde_json::{Map, Value};
 
 use super::pool::LockedPool;
 use crate::settings;
+use crate::store::cache;
 use crate::store::events::{Event, figure, instant};
+use crate::store::grants::{self, InForce};
 use crate::store::ledger::Note;
 use crate::store::pools::PoolRow;
-use crate::store::{cache, grants};
 
 /// An event on its way into the outbox.
 pub struct Signal {
+    /// In which order they were told, also over several pools.
+    pub turn: u64,
     kind: &'static str,
     at: Instant,
     data: Map<String, Value>,
@@ -24,7 +28,8 @@ pub struct Signal {
 
 impl Signal {
     pub fn new(kind: &'static str, at: Instant) -> Signal {
-        Signal { kind, at, data: Map::new() }
+        static TURNS: AtomicU64 = AtomicU64::new(0);
+        Signal { turn: TURNS.fetch_add(1, Ordering::Relaxed), kind, at, data: Map::new() }
     }
 
     pub fn with(mut self, key: &str, value: impl Into<Value>) -> Signal {
@@ -90,36 +95,32 @@ impl Signals {
 impl LockedPool {
     /// Tells the events of entries that are about to be sealed; the first `due` were the clock's.
     pub fn signal(&mut self, entries: &[Entry], due: usize, note: &Note) {
-        let changes_granted = entries.iter().any(|entry| moves_granted(entry.kind));
-        if !settings::events_are_written() {
-            self.granted_so_far(None, changes_granted);
-            self.signals.balance = entries.last().map_or(self.signals.balance, |entry| entry.balance_after);
+        let on = settings::events_are_written();
+        let alerts = if on { self.alerts(note) } else { None };
+        let bases = self.bases(alerts.as_deref(), entries, due);
+        let mut before = self.signals.balance;
+        self.signals.balance = entries.last().map_or(before, |entry| entry.balance_after);
+        if !on {
             return;
         }
-        let alerts = self.alerts(note);
-        let before = self.granted_so_far(alerts.as_deref(), changes_granted);
-        let mut standing = Standing { balance: self.signals.balance, granted: before };
         for (index, entry) in entries.iter().enumerate() {
-            self.signal_entry(entry, entries.get(index + 1..).unwrap_or_default(), index >= due, note);
-            let next = entries.get(index + 1);
-            let ends = if index < due {
-                // The last of its instant.
-                next.is_none_or(|next| index + 1 >= due || next.effective_at != entry.effective_at)
-            } else {
-                next.is_none()
+            let later = entries.get(index + 1..).unwrap_or_default();
+            self.signal_entry(entry, later, index >= due, note);
+            let by_clock = index < due;
+            // The last of its instant, or of the call.
+            let ends = match later.first() {
+                Some(next) if by_clock => index + 1 == due || next.effective_at != entry.effective_at,
+                next => next.is_none(),
             };
             if ends {
-                let granted = match next {
-                    Some(_) => before,
-                    None => self.row.alert_granted.unwrap_or(before),
-                };
-                let after = Standing { balance: entry.balance_after, granted };
-                let at = if index < due { entry.effective_at } else { self.now };
-                self.signal_balance(alerts.as_deref(), standing, after, at);
-                standing = after;
+                let (was, is) = if by_clock { bases.around(entry.effective_at) } else { bases.of_call };
+                let was = Standing { balance: before, granted: was };
+                let is = Standing { balance: entry.balance_after, granted: is };
+                let at = if by_clock { entry.effective_at } else { self.now };
+                self.signal_balance(alerts.as_deref(), was, is, at, later);
+                before = is.balance;
             }
         }
-        self.signals.balance = standing.balance;
     }
 
     /// The levels that count: the customer's own, or the credit type's.
@@ -134,51 +135,79 @@ impl LockedPool {
         cache::credit_type(&self.row.credit_type_id).and_then(|credit_type| credit_type.alerts)
     }
 
-    /// What percents were of before these entries; the row has from now on what they are of after them.
-    fn granted_so_far(&mut self, alerts: Option<&Alerts>, changes: bool) -> Amount {
+    /// What percents are of. The row has from now on what they are of after these entries; it knows that, too, from the
+    /// last time, unless grants have changed or ended since.
+    fn bases(&mut self, alerts: Option<&Alerts>, entries: &[Entry], due: usize) -> Bases {
         let known = self.row.alert_granted;
         let wanted = alerts.is_some_and(|alerts| !alerts.percents().is_empty());
-        let now = match (wanted, known, changes) {
-            (true, Some(known), false) => Some(known),
-            (true, ..) => Some(self.granted_in_force()),
-            // Nobody needs it: better not known than wrong.
-            (false, _, true) => None,
-            (false, known, false) => known,
-        };
-        self.signals.rebased |= now != known;
-        self.row.alert_granted = now;
-        known.or(now).unwrap_or_default()
-    }
-
-    /// What has been granted and not voided by grants that have begun and not expired, used up or not.
-    fn granted_in_force(&self) -> Amount {
-        let now = self.now;
+        let changes = entries.iter().any(|entry| moves_granted(entry.kind));
+        let outdated = self.row.alert_granted_until.is_some_and(|until| until <= self.now);
+        if !wanted {
+            if changes && known.is_some() {
+                // Better not known than wrong.
+                (self.row.alert_granted, self.row.alert_granted_until) = (None, None);
+                self.signals.rebased = true;
+            }
+            return Bases::default();
+        }
+        if let Some(known) = known.filter(|_| !changes && !outdated && due == 0) {
+            return Bases { of_call: (known, known), ..Bases::default() };
+        }
+        let first = entries.iter().take(due).map(|entry| entry.effective_at).min().unwrap_or(self.now);
+        let own = entries.get(due..).unwrap_or_default();
+        let new = |grant: &Grant| own.iter().any(|entry| entry.grant_id == Some(grant.id) && begins(entry.kind));
         let in_hand = &self.row.wallet.grants;
-        let counts = |grant: &&Grant| {
-            matches!(grant.status, Status::Active | Status::Depleted)
-                && grant.effective_at <= now
-                && grant.expires_at > now
+        let ids: Vec<i64> = in_hand.iter().map(|grant| grant.id).collect();
+        let others = grants::in_force_since(&self.row.customer_id, self.row.pool_id, first.plus_micros(-1), &ids);
+        let counted = in_hand.iter().filter(|grant| {
+            // One that has ended counted before.
+            matches!(grant.status, Status::Active | Status::Depleted | Status::Expired) && !grant.unpaid
+        });
+        let all = counted.map(|grant| {
+            let amount = grant.amount.checked_sub(grant.voided).unwrap_or_default();
+            let in_force = InForce { amount, effective_at: grant.effective_at, expires_at: grant.expires_at };
+            (in_force, new(grant))
+        });
+        let grants: Vec<(InForce, bool)> = all.chain(others.into_iter().map(|in_force| (in_force, false))).collect();
+        let mut bases = Bases { grants, ..Bases::default() };
+        let is = bases.at(self.now, true);
+        let was = match known.filter(|_| due == 0 && !outdated) {
+            Some(known) => known,
+            None => bases.at(self.now, false),
         };
-        let known: Vec<i64> = in_hand.iter().map(|grant| grant.id).collect();
-        let others = grants::granted_in_force(&self.row.customer_id, self.row.pool_id, now, &known);
-        let counted = in_hand.iter().filter(counts).filter_map(|grant| grant.amount.checked_sub(grant.voided));
-        counted.chain([others]).try_fold(Amount::ZERO, Amount::checked_add).unwrap_or_default()
+        bases.of_call = (was, is);
+        let counting = bases.grants.iter().filter(|(grant, _)| grant.is_in_force(self.now));
+        let until = counting.map(|(grant, _)| grant.expires_at).min().unwrap_or(Instant::INFINITY);
+        self.signals.rebased |= (known, self.row.alert_granted_until) != (Some(is), Some(until));
+        (self.row.alert_granted, self.row.alert_granted_until) = (Some(is), Some(until));
+        bases
     }
 
-    fn signal_balance(&mut self, alerts: Option<&Alerts>, before: Standing, after: Standing, at: Instant) {
+    /// `later`: what else was booked after the change.
+    fn signal_balance(
+        &mut self,
+        alerts: Option<&Alerts>,
+        before: Standing,
+        after: Standing,
+        at: Instant,
+        later: &[Entry],
+    ) {
         for level in alerts.map(|alerts| alerts.crossed(before, after)).unwrap_or_default() {
-            let granted = level.percent.map(|_| after.granted);
             let signal = Signal::new("balance.low", at)
                 .with_amount("balance", after.balance)
                 .with_amount("threshold", level.at)
-                .with_maybe("percent", level.percent)
-                .with_maybe("granted", granted);
+                .with_maybe("percent", level.share.map(|share| share.percent))
+                .with_maybe("granted", level.share.map(|share| share.granted));
             self.signals.waiting.push(signal);
         }
         if before.balance.is_positive() && !after.balance.is_positive() {
-            let signal = Signal::new("balance.depleted", at)
-                .with_amount("balance", after.balance)
-                .with_amount("debt", self.row.wallet.figures.debt);
+            // The wallet has the debt of the end.
+            let debt = later
+                .iter()
+                .filter(|entry| moves_debt(entry))
+                .fold(self.row.wallet.figures.debt, |debt, entry| debt.checked_add(entry.amount).unwrap_or(debt));
+            let signal =
+                Signal::new("balance.depleted", at).with_amount("balance", after.balance).with_amount("debt", debt);
             self.signals.waiting.push(signal);
         }
     }
@@ -196,7 +225,7 @@ impl LockedPool {
             EntryType::Open => Signal::new("pool.opened", entry.effective_at)
                 .with_amount("balance", entry.balance_after)
                 .with("seq", entry.seq),
-            EntryType::Grant => {
+            kind if begins(kind) => {
                 let Some(grant) = self.entry_grant(entry) else { return };
                 let granted = signal("credits.granted")
                     .with_amount("amount", entry.amount)
@@ -218,7 +247,7 @@ impl LockedPool {
                 signal("credits.depleted").with_amount("amount", grant.amount).with("category", grant.category.as_str())
             }
             EntryType::Expire if lost.is_positive() => signal("credits.expired").with_amount("amount", lost),
-            EntryType::Void => {
+            EntryType::Void if lost.is_positive() => {
                 let reason = note.reason.filter(|_| own).or(entry.reason);
                 signal("credits.voided").with_amount("amount", lost).with("reason", reason)
             }
@@ -244,6 +273,44 @@ impl LockedPool {
     fn entry_grant(&self, entry: &Entry) -> Option<&Grant> {
         self.row.wallet.find(entry.grant_id?).ok()
     }
+}
+
+/// What percents are of, at any instant that is looked at.
+#[derive(Default)]
+struct Bases {
+    /// Those that may count, and whether the call itself has brought them.
+    grants: Vec<(InForce, bool)>,
+    /// Before and after what the call itself has done.
+    of_call: (Amount, Amount),
+}
+
+impl Bases {
+    fn at(&self, at: Instant, with_new: bool) -> Amount {
+        let counting = self.grants.iter().filter(|(grant, new)| grant.is_in_force(at) && (with_new || !new));
+        counting.fold(Amount::ZERO, |sum, (grant, _)| sum.checked_add(grant.amount).unwrap_or(sum))
+    }
+
+    /// Just before an instant, and from it on.
+    fn around(&self, at: Instant) -> (Amount, Amount) {
+        (self.at(at.plus_micros(-1), false), self.at(at, false))
+    }
+}
+
+impl InForce {
+    fn is_in_force(&self, at: Instant) -> bool {
+        self.effective_at <= at && self.expires_at > at
+    }
+}
+
+/// A grant begins to count.
+fn begins(kind: EntryType) -> bool {
+    matches!(kind, EntryType::Grant | EntryType::RolloverIn | EntryType::TransferIn)
+}
+
+/// A row of the pool's debt; what it takes of the balance it adds to the debt.
+fn moves_debt(entry: &Entry) -> bool {
+    let kinds = [EntryType::Debt, EntryType::DebtSettle, EntryType::Reverse];
+    entry.grant_id.is_none() && kinds.contains(&entry.kind)
 }
 
 fn takes(kind: EntryType) -> bool {

@@ -50,16 +50,26 @@ fn read_full(row: &Row) -> Grant {
     }
 }
 
-/// What has been granted and not voided by grants of a pool that have begun and not expired, but for some.
-pub fn granted_in_force(customer_id: &str, pool_id: i64, at: Instant, but: &[i64]) -> Amount {
-    static SUM: Statement = Statement::new(
-        "SELECT sum(g.amount - g.voided) FROM credit_pools.pool_grant g
-         WHERE g.customer_id = $1 AND g.pool_id = $2 AND g.status IN ('active', 'depleted')
-           AND g.effective_at <= $3 AND g.expires_at > $3 AND g.grant_id <> ALL (COALESCE($4, '{}'))",
+/// What a grant has granted and not voided, and from when until when that counts.
+pub struct InForce {
+    pub amount: Amount,
+    pub effective_at: Instant,
+    pub expires_at: Instant,
+}
+
+/// The grants of a pool that have begun and not ended before an instant, used up or not, but for some.
+pub fn in_force_since(customer_id: &str, pool_id: i64, since: Instant, but: &[i64]) -> Vec<InForce> {
+    static FIND: Statement = Statement::new(
+        "SELECT g.amount - g.voided, g.effective_at, g.expires_at FROM credit_pools.pool_grant g
+         WHERE g.customer_id = $1 AND g.pool_id = $2 AND g.status IN ('active', 'depleted') AND g.expires_at > $3
+           AND g.grant_id <> ALL (COALESCE($4, '{}'))",
     );
     let but: Vec<Arg> = but.iter().map(|id| Arg::Int(*id)).collect();
-    let args = [Arg::Text(customer_id), Arg::Int(pool_id), Arg::Time(at), Arg::Ints(&but)];
-    SUM.first(&args, |row| row.amount(1)).flatten().unwrap_or_default()
+    FIND.rows(&[Arg::Text(customer_id), Arg::Int(pool_id), Arg::Time(since), Arg::Ints(&but)], |row| InForce {
+        amount: row.amount(1).unwrap_or_default(),
+        effective_at: row.time(2).unwrap_or(Instant::INFINITY),
+        expires_at: row.time(3).unwrap_or(Instant::INFINITY),
+    })
 }
 
 /// The active grants that usage draws from first.

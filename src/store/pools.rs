@@ -20,6 +20,8 @@ pub struct PoolRow {
     pub alerts: Option<Alerts>,
     /// What percents of alerts are of; `None` where nobody has needed it yet.
     pub alert_granted: Option<Amount>,
+    /// When the first of the grants that make it up ends.
+    pub alert_granted_until: Option<Instant>,
     pub last_hash: Vec<u8>,
     pub last_recorded_at: Instant,
     /// Spending limits may cover it.
@@ -33,7 +35,7 @@ macro_rules! pool_columns {
         "p.customer_id, p.pool_id, p.scope_id, p.credit_type_id, p.seq, p.balance, p.held, p.debt, p.restricted,
          p.granted, p.consumed, p.expired, p.voided, p.overdraft_limit, p.frozen, p.next_transition_at,
          p.scope_revision, p.recharge_threshold, p.last_recharge_id, p.breaker_opened_at, p.last_hash,
-         p.last_recorded_at, p.unbacked, p.limited, p.alert_thresholds, p.alert_percents, p.alert_granted"
+         p.last_recorded_at, p.unbacked, p.limited, p.alert_thresholds, p.alert_percents, p.alert_granted, p.alert_granted_until"
     };
 }
 
@@ -50,7 +52,7 @@ macro_rules! without_policy {
 
 impl PoolRow {
     /// How many columns `read` takes.
-    pub const COLUMNS: usize = 27;
+    pub const COLUMNS: usize = 28;
 
     pub fn read(row: &Row) -> PoolRow {
         let amount = |column| row.amount(column).unwrap_or_default();
@@ -92,6 +94,7 @@ impl PoolRow {
             limited: row.boolean(24),
             alerts: alerts::read(row, 25),
             alert_granted: row.amount(27),
+            alert_granted_until: row.time(28),
             metadata: None,
         }
     }
@@ -337,7 +340,7 @@ pub fn set_alerts(customer_id: &str, pool_id: i64, levels: Option<&Alerts>) {
     ]);
 }
 
-const POOL_ARGS: usize = 24;
+const POOL_ARGS: usize = 25;
 
 /// What a call can change of a pool.
 fn state(pool: &PoolRow) -> [Arg<'_>; POOL_ARGS] {
@@ -368,6 +371,7 @@ fn state(pool: &PoolRow) -> [Arg<'_>; POOL_ARGS] {
         Arg::Number(figures.unbacked),
         Arg::Bool(pool.limited),
         Arg::MaybeNumber(pool.alert_granted),
+        Arg::MaybeTime(pool.alert_granted_until),
     ]
 }
 
@@ -380,7 +384,7 @@ pub fn update(pool: &PoolRow) {
              frozen = $13, next_transition_at = $14,
              scope_revision = $15, recharge_threshold = $16, last_recharge_id = $17, breaker_opened_at = $18,
              last_hash = $19, last_recorded_at = $20, metadata = COALESCE($21, metadata), unbacked = $22, limited = $23,
-             alert_granted = $24
+             alert_granted = $24, alert_granted_until = $25
          WHERE customer_id = $1 AND pool_id = $2",
     );
     UPDATE.run(&state(pool));
@@ -396,13 +400,13 @@ pub fn update_all(pools: &[&PoolRow]) {
              recharge_threshold = u.recharge_threshold, last_recharge_id = u.last_recharge_id,
              breaker_opened_at = u.breaker_opened_at, last_hash = u.last_hash, last_recorded_at = u.last_recorded_at,
              metadata = COALESCE(u.metadata, p.metadata), unbacked = u.unbacked, limited = u.limited,
-             alert_granted = u.alert_granted
+             alert_granted = u.alert_granted, alert_granted_until = u.alert_granted_until
          FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21,
-                     $22, $23, $24)
+                     $22, $23, $24, $25)
              u (customer_id, pool_id, seq, balance, held, debt, restricted, granted, consumed, expired, voided,
                 overdraft_limit, frozen, next_transition_at, scope_revision, recharge_threshold, last_recharge_id,
                 breaker_opened_at, last_hash, last_recorded_at, metadata, unbacked, limited,
-                alert_granted)
+                alert_granted, alert_granted_until)
          CROSS JOIN LATERAL (
              SELECT i.ctid AS place FROM credit_pools.pool i
              WHERE i.customer_id = u.customer_id AND i.pool_id = u.pool_id LIMIT 1) i

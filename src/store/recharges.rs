@@ -61,6 +61,15 @@ pub fn policy_for(customer_id: &str, credit_type_id: &str, resource_id: &str) ->
     })
 }
 
+/// Keeps a policy as it is to the end of the transaction.
+pub fn share_policy(customer_id: &str, credit_type_id: &str, resource_id: &str) {
+    static SHARE: Statement = Statement::new(
+        "SELECT 1 FROM credit_pools.recharge_policy
+         WHERE customer_id = $1 AND credit_type_id = $2 AND resource_id = $3 FOR SHARE",
+    );
+    SHARE.run(&[Arg::Text(customer_id), Arg::Text(credit_type_id), Arg::Text(resource_id)]);
+}
+
 pub fn put_policy(customer_id: &str, credit_type_id: &str, policy: &Policy, now: Instant) {
     static PUT: Statement = Statement::new(
         "INSERT INTO credit_pools.recharge_policy
@@ -349,13 +358,14 @@ pub struct Recharge {
     pub attempts: i64,
     pub payment_reference: Option<String>,
     pub created_at: Instant,
+    pub next_attempt_at: Option<Instant>,
 }
 
 pub fn by_id(customer_id: &str, recharge_id: i64) -> Option<Recharge> {
     static FIND: Statement = Statement::new(
         "SELECT recharge_id, pool_id, credit_type_id, policy_resource_id, status, amount, price, price_currency,
                 grant_expires_after, max_failures::bigint, backoff, grant_id, attempts::bigint, payment_reference,
-                created_at
+                created_at, next_attempt_at
          FROM credit_pools.recharge WHERE customer_id = $1 AND recharge_id = $2",
     );
     FIND.first(&[Arg::Text(customer_id), Arg::Int(recharge_id)], |row| Recharge {
@@ -374,6 +384,7 @@ pub fn by_id(customer_id: &str, recharge_id: i64) -> Option<Recharge> {
         attempts: row.int(13).unwrap_or_default(),
         payment_reference: row.text(14),
         created_at: row.time(15).unwrap_or(Instant::NEG_INFINITY),
+        next_attempt_at: row.time(16),
     })
 }
 

@@ -147,6 +147,33 @@ SET credit_pools.test_clock = '2026-03-12 00:00+00';
 SELECT balance FROM credit_pools.consume_credits(customer_id => 'base', resource_id => 'ws', credit_type_id => 'credits', amount => 35);
 SELECT * FROM news_of('base');
 SET credit_pools.test_clock = '2026-03-01 00:00+00';
+-- By the clock, each instant with the base that it had. 'whole': on 5 March 100 of 200 end, and 70 are left of 100: not low, half is 50. 'falls': on 5 March 30 are left of 100: low; on the 7th 230 of 300: armed; 150 is half.
+-- 'rises': 9 of 10 are below 100 percent, and so are 19 of 20 from the 5th on.
+SELECT FROM credit_pools.open_pool(customer_id => 'share', resource_id => 'whole', credit_type_id => 'credits');
+SELECT FROM credit_pools.open_pool(customer_id => 'share', resource_id => 'falls', credit_type_id => 'credits');
+SELECT customer_id, credit_type_id, coalesce(thresholds, '{}') AS thresholds, coalesce(percents, '{}') AS percents, pools_covered FROM credit_pools.set_balance_alerts(customer_id => 'share', credit_type_id => 'credits', percents => '{50}');
+SELECT balance FROM credit_pools.grant_credits(customer_id => 'share', resource_id => 'whole', credit_type_id => 'credits', amount => 100, priority => 1);
+SELECT balance FROM credit_pools.grant_credits(customer_id => 'share', resource_id => 'whole', credit_type_id => 'credits', amount => 100, priority => 2, expires_at => '2026-03-05 00:00+00');
+SELECT balance FROM credit_pools.consume_credits(customer_id => 'share', resource_id => 'whole', credit_type_id => 'credits', amount => 30);
+SELECT balance FROM credit_pools.grant_credits(customer_id => 'share', resource_id => 'falls', credit_type_id => 'credits', amount => 100, priority => 1);
+SELECT balance FROM credit_pools.grant_credits(customer_id => 'share', resource_id => 'falls', credit_type_id => 'credits', amount => 100, priority => 2, expires_at => '2026-03-05 00:00+00');
+SELECT balance FROM credit_pools.consume_credits(customer_id => 'share', resource_id => 'falls', credit_type_id => 'credits', amount => 70);
+SELECT balance FROM credit_pools.grant_credits(customer_id => 'share', resource_id => 'falls', credit_type_id => 'credits', amount => 200, effective_at => '2026-03-07 00:00+00');
+SELECT FROM credit_pools.open_pool(customer_id => 'rises', resource_id => 'ws', credit_type_id => 'credits');
+SELECT customer_id, credit_type_id, coalesce(thresholds, '{}') AS thresholds, coalesce(percents, '{}') AS percents, pools_covered FROM credit_pools.set_balance_alerts(customer_id => 'rises', credit_type_id => 'credits', percents => '{100}');
+SELECT balance FROM credit_pools.grant_credits(customer_id => 'rises', resource_id => 'ws', credit_type_id => 'credits', amount => 10);
+SELECT balance FROM credit_pools.consume_credits(customer_id => 'rises', resource_id => 'ws', credit_type_id => 'credits', amount => 1);
+SELECT balance FROM credit_pools.grant_credits(customer_id => 'rises', resource_id => 'ws', credit_type_id => 'credits', amount => 10, effective_at => '2026-03-05 00:00+00');
+SET credit_pools.test_clock = '2026-03-10 00:00+00';
+SELECT balance FROM credit_pools.consume_credits(customer_id => 'share', resource_id => 'whole', credit_type_id => 'credits', amount => 20);
+SELECT balance FROM credit_pools.consume_credits(customer_id => 'share', resource_id => 'whole', credit_type_id => 'credits', amount => 1);
+SELECT balance FROM credit_pools.consume_credits(customer_id => 'share', resource_id => 'falls', credit_type_id => 'credits', amount => 80);
+SELECT balance FROM credit_pools.consume_credits(customer_id => 'share', resource_id => 'falls', credit_type_id => 'credits', amount => 1);
+SELECT balance FROM credit_pools.consume_credits(customer_id => 'rises', resource_id => 'ws', credit_type_id => 'credits', amount => 1);
+SELECT * FROM news_of('share', 'whole');
+SELECT * FROM news_of('share', 'falls');
+SELECT * FROM news_of('rises');
+SET credit_pools.test_clock = '2026-03-01 00:00+00';
 -- Every way down fires, every way up arms (the default: 100). A hold lowers the balance; its settlement, of as much, does not; its release raises it.
 SELECT FROM credit_pools.open_pool(customer_id => 'ways', resource_id => 'hold', credit_type_id => 'credits');
 SELECT balance FROM credit_pools.grant_credits(customer_id => 'ways', resource_id => 'hold', credit_type_id => 'credits', amount => 150);
@@ -215,7 +242,7 @@ SELECT held, balance FROM credit_pools.reserve_credits(customer_id => 'debt', re
 SELECT * FROM news_of('debt', 'held');
 SET credit_pools.test_clock = '2026-03-01 00:00+00';
 -- By the clock, at its own instants. 'late': low on 5 March, up again on the 7th; booked on the 10th by a usage that crosses nothing. 'same': what ends and what begins at one instant counts together.
--- 'twice': low, up, and low again. 'empty': the last grant ends.
+-- 'twice': low, up, and low again. 'empty': the last grant ends. 'then': so it does, without any debt then; the usage that books it makes some.
 SELECT FROM credit_pools.open_pool(customer_id => 'clock', resource_id => 'late', credit_type_id => 'credits');
 SELECT balance FROM credit_pools.grant_credits(customer_id => 'clock', resource_id => 'late', credit_type_id => 'credits', amount => 100, expires_at => '2026-03-05 00:00+00');
 SELECT balance FROM credit_pools.grant_credits(customer_id => 'clock', resource_id => 'late', credit_type_id => 'credits', amount => 60);
@@ -230,13 +257,17 @@ SELECT balance FROM credit_pools.grant_credits(customer_id => 'clock', resource_
 SELECT balance FROM credit_pools.grant_credits(customer_id => 'clock', resource_id => 'twice', credit_type_id => 'credits', amount => 50, effective_at => '2026-03-07 00:00+00');
 SELECT FROM credit_pools.open_pool(customer_id => 'clock', resource_id => 'empty', credit_type_id => 'credits');
 SELECT balance FROM credit_pools.grant_credits(customer_id => 'clock', resource_id => 'empty', credit_type_id => 'credits', amount => 20, expires_at => '2026-03-05 00:00+00');
+SELECT FROM credit_pools.open_pool(customer_id => 'clock', resource_id => 'then', credit_type_id => 'credits', overdraft_limit => 100);
+SELECT balance FROM credit_pools.grant_credits(customer_id => 'clock', resource_id => 'then', credit_type_id => 'credits', amount => 20, expires_at => '2026-03-05 00:00+00');
 SET credit_pools.test_clock = '2026-03-10 00:00+00';
 SELECT balance FROM credit_pools.consume_credits(customer_id => 'clock', resource_id => 'late', credit_type_id => 'credits', amount => 1);
+SELECT balance FROM credit_pools.consume_credits(customer_id => 'clock', resource_id => 'then', credit_type_id => 'credits', amount => 10);
 SELECT count(*) > 0 AS ran FROM credit_pools.run_maintenance();
 SELECT * FROM news_of('clock', 'late');
 SELECT * FROM news_of('clock', 'same');
 SELECT * FROM news_of('clock', 'twice');
 SELECT * FROM news_of('clock', 'empty');
+SELECT * FROM news_of('clock', 'then');
 -- Due and called at the same instant: first the clock's part by itself, then the call's.
 SELECT FROM credit_pools.open_pool(customer_id => 'clock', resource_id => 'now', credit_type_id => 'credits');
 SELECT balance FROM credit_pools.grant_credits(customer_id => 'clock', resource_id => 'now', credit_type_id => 'credits', amount => 80, expires_at => '2026-03-12 00:00+00');

@@ -5,6 +5,7 @@
 \i :helpers
 \set events :abs_srcdir '/include/events.sql'
 \i :events
+RESET credit_pools.event_retention;
 SET credit_pools.test_clock = '2026-03-01 00:00+00';
 SELECT FROM credit_pools.define_credit_type(credit_type_id => 'credits', scale => 0);
 CREATE FUNCTION fetched(consumer text, max int DEFAULT 100) RETURNS text LANGUAGE plpgsql AS $$
