@@ -121,3 +121,12 @@ RESET ROLE;
 -- The time-out of late is booked by the next write.
 SET credit_pools.test_clock = '2026-03-10 12:30:00+00';
 SELECT * FROM credit_pools.consume_credits(customer_id => 'busy', resource_id => 'holds', credit_type_id => 'ai-tokens', amount => 1);
+
+-- Alerts, and two who read events.
+SELECT FROM credit_pools.open_pool(customer_id => 'watched', credit_type_id => 'ai-tokens', resource_id => 'docs');
+SELECT FROM credit_pools.grant_credits(customer_id => 'watched', credit_type_id => 'ai-tokens', resource_id => 'docs', amount => 1000);
+SELECT * FROM credit_pools.set_balance_alerts(credit_type_id => 'ai-tokens', thresholds => '{500}', percents => '{10}');
+SELECT * FROM credit_pools.set_balance_alerts(customer_id => 'watched', credit_type_id => 'ai-tokens', thresholds => '{900}');
+SELECT count(*) FROM credit_pools.fetch_events('slow', 2);
+SELECT count(*) FROM credit_pools.fetch_events('quick', 3);
+SELECT * FROM credit_pools.ack_events('quick', 3);
