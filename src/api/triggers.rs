@@ -22,9 +22,8 @@ macro_rules! column {
 /// recharge's own grant, the opening of the breaker, and a frozen pool.
 #[pg_trigger]
 fn evaluate_recharge<'a>(trigger: &'a PgTrigger<'a>) -> Result<Untouched<'a>, std::convert::Infallible> {
-    if let (Some(old), Some(new)) = (trigger.old(), trigger.new())
-        && let Some(threshold) = column!(new, "recharge_threshold", AnyNumeric)
-        && column!(new, "balance", AnyNumeric).is_some_and(|balance| balance < threshold)
+    if is_low(trigger)
+        && let (Some(old), Some(new)) = (trigger.old(), trigger.new())
         && column!(new, "frozen", bool) == Some(false)
         && column!(new, "last_recharge_id", i64) == column!(old, "last_recharge_id", i64)
         && !opens_breaker(&old, &new)
@@ -34,6 +33,12 @@ fn evaluate_recharge<'a>(trigger: &'a PgTrigger<'a>) -> Result<Untouched<'a>, st
         call(|| recharging::evaluate(&customer_id, pool_id));
     }
     Ok(trigger.new())
+}
+
+/// Whether the new balance is below the threshold: what every usage is asked, so read without detours.
+fn is_low(trigger: &PgTrigger) -> bool {
+    let figure = |name| spi::new_figure(trigger.trigger_data(), name);
+    figure(c"recharge_threshold").is_some_and(|threshold| figure(c"balance").is_some_and(|balance| balance < threshold))
 }
 
 type Tuple<'a> = PgHeapTuple<'a, AllocatedByPostgres>;

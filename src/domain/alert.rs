@@ -48,6 +48,9 @@ impl Alerts {
 
     /// The levels that the balance has fallen below, highest first.
     pub fn crossed(&self, before: Standing, after: Standing) -> Vec<Level> {
+        if self.is_above_all(after) {
+            return Vec::new();
+        }
         let absolute = self.thresholds.iter().map(|at| (Some(*at), Level { at: *at, share: None }));
         let relative = self.percents.iter().filter_map(|percent| {
             let level = |granted| Some((share(granted, *percent)?, Share { percent: *percent, granted }));
@@ -62,6 +65,15 @@ impl Alerts {
         let mut levels: Vec<Level> = absolute.chain(relative).filter(fell).map(|(_, level)| level).collect();
         levels.sort_by_key(|level| std::cmp::Reverse(level.at));
         levels
+    }
+}
+
+impl Alerts {
+    /// The usual case, at the price of the highest level of each kind.
+    fn is_above_all(&self, standing: Standing) -> bool {
+        let above = |level: Amount| standing.balance >= level;
+        self.thresholds.first().is_none_or(|level| above(*level))
+            && self.percents.first().is_none_or(|percent| share(standing.granted, *percent).is_some_and(above))
     }
 }
 

@@ -10,6 +10,7 @@ pub mod isolate;
 pub mod keys;
 pub mod ledger;
 pub mod limits;
+mod numeric;
 pub mod pools;
 pub mod recharges;
 pub mod reservations;

@@ -10,7 +10,7 @@
 //! - Nothing from a result is kept as a pointer: rows are turned into owned values before the result is
 //!   freed.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 
 use credit_pools_domain::{Amount, AmountError, Instant, Limit, Span};
@@ -325,6 +325,12 @@ impl Row {
         unsafe { T::from_datum(*value, *is_null) }
     }
 
+    /// A value as it is, unless it is NULL.
+    fn datum(&self, column: usize) -> Option<pg_sys::Datum> {
+        let index = column.checked_sub(1)?;
+        if *self.nulls.get(index)? { None } else { self.values.get(index).copied() }
+    }
+
     pub fn is_null(&self, column: usize) -> bool {
         column.checked_sub(1).and_then(|index| self.nulls.get(index)).is_none_or(|is_null| *is_null)
     }
@@ -341,10 +347,9 @@ impl Row {
         self.get::<Vec<Option<i64>>>(column).unwrap_or_default()
     }
 
+    /// The numbers of an array, NULLs left out.
     pub fn amounts(&self, column: usize) -> Vec<Amount> {
-        let numbers = self.get::<Vec<Option<AnyNumeric>>>(column).unwrap_or_default();
-        let texts = numbers.into_iter().map(|number| number.map_or_else(String::new, |number| number.to_string()));
-        texts.map(|text| Amount::parse(&text).unwrap_or_else(|_| unreadable(&text))).collect()
+        self.datum(column).map(array_amounts).unwrap_or_default()
     }
 
     pub fn int(&self, column: usize) -> Option<i64> {
@@ -374,7 +379,7 @@ impl Row {
     /// A figure that the extension itself wrote. One that is no amount must never become another: the call
     /// fails.
     pub fn amount(&self, column: usize) -> Option<Amount> {
-        self.numeric(column).map(|text| Amount::parse(&text).unwrap_or_else(|_| unreadable(&text)))
+        self.datum(column).map(amount_of)
     }
 
     pub fn limit(&self, column: usize) -> Option<Limit> {
@@ -387,6 +392,55 @@ impl Row {
 
     fn numeric(&self, column: usize) -> Option<String> {
         self.get::<AnyNumeric>(column).map(|number| number.to_string())
+    }
+}
+
+/// A numeric that the extension itself wrote, as an amount.
+pub fn amount_of(datum: pg_sys::Datum) -> Amount {
+    // SAFETY: the datum is a numeric.
+    if let Some(amount) = unsafe { super::numeric::decode(datum) } {
+        return amount;
+    }
+    // SAFETY: as above.
+    let text = unsafe { AnyNumeric::from_datum(datum, false) }.map_or_else(String::new, |number| number.to_string());
+    Amount::parse(&text).unwrap_or_else(|_| unreadable(&text))
+}
+
+/// A numeric column of the new row that a trigger FOR EACH ROW UPDATE looks at.
+pub fn new_figure(data: &pg_sys::TriggerData, column: &CStr) -> Option<Amount> {
+    // SAFETY: PostgreSQL made the trigger's data; the two functions need no connection. The column, if there is one of
+    // that name, is a numeric of ours.
+    unsafe {
+        let shape = (*data.tg_relation).rd_att;
+        let number = pg_sys::SPI_fnumber(shape, column.as_ptr());
+        if number <= 0 || data.tg_newtuple.is_null() {
+            return None;
+        }
+        let mut is_null = false;
+        let value = pg_sys::SPI_getbinval(data.tg_newtuple, shape, number, &mut is_null);
+        (!is_null).then(|| amount_of(value))
+    }
+}
+
+/// The numbers of an array of numerics, NULLs left out.
+fn array_amounts(datum: pg_sys::Datum) -> Vec<Amount> {
+    let (mut values, mut nulls, mut count) = (std::ptr::null_mut(), std::ptr::null_mut(), 0);
+    // SAFETY: the datum is an array of numerics, which are of variable length and aligned as integers; the two results
+    // have `count` elements.
+    unsafe {
+        let array = pg_sys::pg_detoast_datum(datum.cast_mut_ptr()).cast::<pg_sys::ArrayType>();
+        pg_sys::deconstruct_array(
+            array,
+            pg_sys::NUMERICOID,
+            -1,
+            false,
+            pg_sys::TYPALIGN_INT as std::ffi::c_char,
+            &mut values,
+            &mut nulls,
+            &mut count,
+        );
+        let elements = 0..usize::try_from(count).unwrap_or(0);
+        elements.filter(|index| !*nulls.add(*index)).map(|index| amount_of(*values.add(index))).collect()
     }
 }
 
@@ -436,7 +490,7 @@ pub enum Sequence {
 }
 
 impl Sequence {
-    fn name(self) -> &'static std::ffi::CStr {
+    fn name(self) -> &'static CStr {
         match self {
             Sequence::Pool => c"pool_id_seq",
             Sequence::Grant => c"grant_id_seq",
@@ -459,7 +513,7 @@ pub fn actor() -> String {
             if name.is_null() {
                 return String::new();
             }
-            std::ffi::CStr::from_ptr(name).to_string_lossy().into_owned()
+            CStr::from_ptr(name).to_string_lossy().into_owned()
         }
     })
 }
@@ -491,7 +545,7 @@ pub fn span(interval: Interval) -> Span {
 pub fn printed_json(text: &str) -> Option<String> {
     let datum = from_text(pg_sys::jsonb_in, text)?;
     // SAFETY: the datum is a jsonb; jsonb_out returns a C string.
-    let text = unsafe { pgrx::direct_function_call::<&std::ffi::CStr>(pg_sys::jsonb_out, &[Some(datum)]) }?;
+    let text = unsafe { pgrx::direct_function_call::<&CStr>(pg_sys::jsonb_out, &[Some(datum)]) }?;
     Some(text.to_string_lossy().into_owned())
 }
 
