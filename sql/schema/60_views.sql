@@ -330,7 +330,9 @@ SELECT e.customer_id,
 FROM credit_pools.event e
 WHERE e.event_id <= (
     SELECT b.event_id FROM credit_pools.event b
-    WHERE LEAST(b.horizon, credit_pools.next_transaction_id()) <= pg_snapshot_xmin(pg_current_snapshot())::text::bigint
+    WHERE b.horizon <= (
+        SELECT CASE WHEN credit_pools.next_transaction_id() <= x.oldest THEN 9223372036854775807 ELSE x.oldest END
+        FROM (SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS oldest) x)
     ORDER BY b.event_id DESC LIMIT 1);
 
 CREATE VIEW credit_pools.event_consumers AS

@@ -195,7 +195,7 @@ impl<'e, 'a> Batch<'e, 'a> {
             let mut advanced = LockedPool::advanced(row)?;
             if advanced.row.limited && advanced.has_due() {
                 // What holds gave back must be booked before another pool looks at the customer's limits.
-                advanced.write(Note::default());
+                advanced.write_due()?;
                 advanced.forget_limits();
             }
             self.pools.push(advanced);

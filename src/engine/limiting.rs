@@ -153,8 +153,8 @@ pub fn set(request: &Request) -> Result<SpendingLimit> {
     }
     let mut locked = LockedPool::all_advanced(rows)?;
     // What is due is booked first, so that it counts as it will.
-    for pool in locked.iter_mut().filter(|pool| pool.has_due()) {
-        pool.write(ledger::Note::default());
+    for pool in &mut locked {
+        pool.write_due()?;
     }
     let now = locked.iter().map(|pool| pool.now).max().unwrap_or_else(clock::now);
     let window = customer_zone(customer_id)?.window(per, now);
@@ -180,11 +180,10 @@ pub fn set(request: &Request) -> Result<SpendingLimit> {
             limit(Amount::ZERO)
         }
     };
-    for pool in &mut locked {
+    for pool in &locked {
         let limited = limits::any_for(customer_id, credit_type_id, &pool.row.resource_id);
         if pool.row.limited != limited {
-            pool.row.limited = limited;
-            pools::update(&pool.row);
+            pools::set_limited(customer_id, pool.row.pool_id, limited);
         }
     }
     Ok(set)

@@ -4,7 +4,7 @@ use credit_pools_domain::{EntryType, Instant};
 use pgrx::{check_for_interrupts, warning};
 
 use super::pool::LockedPool;
-use super::{outbox, plan_pools, recharging};
+use super::{looking_again, outbox, plan_pools};
 use crate::clock;
 use crate::error::{Error, Result};
 use crate::store::isolate::{attempt, in_scratch_memory};
@@ -84,7 +84,8 @@ pub fn run(max_pools: Option<i64>) -> Result<Done> {
             None => break,
         }
     }
-    done.recharges = recharging::look_again(now, PIECE, max_pools.is_none());
+    let looking_again::Done { looked_at, failed } = looking_again::look_again(now, max_pools.is_none());
+    (done.recharges, done.failed) = (looked_at, done.failed + failed);
     done.subscriptions = end_subscriptions(now, max_pools.is_none());
     done.events = outbox::delete_old(max_pools.is_none());
     done.remaining = pools::count_due(now);

@@ -13,6 +13,7 @@ pub mod granting;
 pub mod holding;
 pub mod lifecycle;
 pub mod limiting;
+pub mod looking_again;
 pub mod maintenance;
 pub mod metering;
 pub mod opening;

@@ -32,6 +32,8 @@ pub struct LockedPool {
     limits: Option<Limits>,
     /// The events of what it books.
     pub(super) signals: Signals,
+    /// It was written where that may have recharged it at once: what is in hand may no longer be so.
+    stale: bool,
 }
 
 impl LockedPool {
@@ -48,7 +50,7 @@ impl LockedPool {
     pub fn advanced(row: PoolRow) -> Result<LockedPool> {
         let now = clock::now().max(row.last_recorded_at);
         let signals = Signals::since(row.wallet.figures.balance);
-        let mut pool = LockedPool { row, now, due: 0, moved: false, limits: None, signals };
+        let mut pool = LockedPool { row, now, due: 0, moved: false, limits: None, signals, stale: false };
         pool.carry_out_due()?;
         pool.due = pool.row.wallet.entries.len();
         Ok(pool)
@@ -121,7 +123,7 @@ impl LockedPool {
     /// A pool that this call opens; its opening entry counts as booked before the call.
     pub fn opened(row: PoolRow, now: Instant) -> LockedPool {
         let due = row.wallet.entries.len();
-        LockedPool { row, now, due, moved: false, limits: None, signals: Signals::default() }
+        LockedPool { row, now, due, moved: false, limits: None, signals: Signals::default(), stale: false }
     }
 
     /// Takes the grants that usage draws from first, loaded with those of other pools.
@@ -138,6 +140,19 @@ impl LockedPool {
         *self = LockedPool { limits, ..LockedPool::lock(&self.row.customer_id, self.row.pool_id)? };
         self.load_first();
         Ok(())
+    }
+
+    /// Writes what the clock did, for a call that then reads the tables and goes on with the pool.
+    pub fn write_due(&mut self) -> Result<()> {
+        if self.has_due() {
+            self.write(Note::default());
+        }
+        self.reload_if_stale()
+    }
+
+    /// To be called between two writes of the same pool.
+    pub fn reload_if_stale(&mut self) -> Result<()> {
+        if self.stale { self.reload() } else { Ok(()) }
     }
 
     /// Loads the grants that usage draws from first.
@@ -240,7 +255,7 @@ impl LockedPool {
 
     /// Seals what the clock and the call have done since the last time, as ledger rows still to be written.
     pub fn book<'n>(&mut self, note: Note<'n>, actor: &str) -> Vec<LedgerRow<'n>> {
-        if !self.row.wallet.audit() {
+        if !self.row.wallet.audit() || self.stale {
             // Not reachable by the rules; should it ever be, the sums must not reach the books.
             unsound(&self.row).raise();
         }
@@ -268,6 +283,7 @@ impl LockedPool {
             && let ([row], [grant]) = (rows.as_slice(), changed.as_slice())
             && is_plain_draw(&row.entry, grant)
         {
+            self.stale = self.is_low();
             return ledger::write_one_grant_usage(&self.row, row, grant, &actor, now);
         }
         // The rows that may carry a usage's key first: where the key is taken, nothing else is written.
@@ -298,6 +314,7 @@ impl LockedPool {
         self.write_rest();
         // Before the pool, whose trigger may write more of them.
         self.write_signals();
+        self.stale = self.is_low();
         pools::update(&self.row);
     }
 

@@ -4,8 +4,6 @@ use credit_pools_domain::{
     Amount, Attempt, Decision, Instant, PolicyRules, PoolView, Size, SkipReason, Span, Spending, Zone, marks_passed,
 };
 
-use pgrx::{check_for_interrupts, warning};
-
 use super::opening::check_scope;
 use super::payments;
 use super::pool::{LockedPool, unknown_pool};
@@ -13,8 +11,6 @@ use super::reading::usable_now;
 use super::signals::Signal;
 use crate::clock;
 use crate::error::{Error, Result};
-use crate::store::isolate::{attempt, in_scratch_memory};
-use crate::store::ledger::Note;
 use crate::store::pools::{self, PoolRow};
 use crate::store::recharges::{self, Counter, NewRecharge, Policy, Window};
 use crate::store::spi::{Sequence, next_id};
@@ -84,45 +80,6 @@ pub fn evaluate(customer_id: &str, pool_id: i64) -> Result<()> {
         }
         Decision::Recharge(attempt) => ask(pool, &policy, attempt, spending, window, now),
     }
-}
-
-/// Looks again at pools that were passed over for a reason that has ended by the clock; `all`, or `most` of them. How
-/// many were looked at.
-pub fn look_again(now: Instant, most: i64, all: bool) -> i64 {
-    let mut looked = 0;
-    loop {
-        check_for_interrupts!();
-        let mut found = in_scratch_memory(|| recharges::lock_to_look_again(now, most));
-        let last = found.is_empty();
-        // The order in which the locks of policies are taken.
-        found.sort_by(|(a, ..), (b, ..)| {
-            (&a.customer_id, &a.credit_type_id, a.pool_id).cmp(&(&b.customer_id, &b.credit_type_id, b.pool_id))
-        });
-        for (row, recharge_id, is_latest) in found {
-            recharges::forget_skip(&row.customer_id, recharge_id);
-            if is_latest && !row.wallet.frozen {
-                let (customer_id, pool_id) = (row.customer_id.clone(), row.pool_id);
-                match attempt(|| look_at(row, now)) {
-                    Ok(()) => looked += 1,
-                    Err(message) => warning!(
-                        "credit_pools maintenance cannot evaluate pool {pool_id} of customer \"{customer_id}\": {message}"
-                    ),
-                }
-            }
-        }
-        if last || !all {
-            return looked;
-        }
-    }
-}
-
-fn look_at(row: PoolRow, now: Instant) -> Result<()> {
-    if row.wallet.next_transition <= now {
-        // Booked first; the trigger then looks at what that leaves.
-        LockedPool::advanced(row)?.write(Note::default());
-        return Ok(());
-    }
-    evaluate(&row.customer_id, row.pool_id)
 }
 
 /// Records a recharge; settles it where the policy does so at once.

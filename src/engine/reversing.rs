@@ -34,10 +34,8 @@ pub fn reverse(
     let unknown = || Error::unknown("usage", usage_id);
     let pool_id = usages::head(customer_id, usage_id).ok_or_else(unknown)?.pool_id;
     let mut pool = LockedPool::lock(customer_id, pool_id)?;
-    if pool.has_due() {
-        // The ledger is read below, and what the clock did belongs to it.
-        pool.write(Note::default());
-    }
+    // The ledger is read below, and what the clock did belongs to it.
+    pool.write_due()?;
     let head = usages::head(customer_id, usage_id).ok_or_else(unknown)?;
     cache::refresh();
     if let Some(credits) = credits {

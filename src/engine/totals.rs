@@ -24,9 +24,7 @@ pub fn set(pool: &mut LockedPool, request: &Request, quote: &Quote, key: Option<
     let occurred_at = usage::check_occurred(request, pool.now)?;
     let (start, end) = period(quote, occurred_at)?;
     let usage_id = next_id(Sequence::Usage);
-    if pool.has_due() {
-        pool.write(Note::default());
-    }
+    pool.write_due()?;
     let period = usages::Period { feature_id, start, end };
     let total = usages::total(&pool.row, &period, usage_id);
     let difference =
@@ -90,6 +88,7 @@ fn lower(pool: &mut LockedPool, period: &usages::Period, value: Amount) -> Resul
         };
         usages::add_reversed(&customer_id, usage_id, credits, part);
         let Some(head) = usages::head(&customer_id, usage_id).filter(|_| credits.is_positive()) else { continue };
+        pool.reload_if_stale()?;
         reversing::take_back(pool, &head, &drawn, credits)?;
         let reversal = ReversalNote { usage_id, feature_id: Some(period.feature_id), value: None };
         pool.write(Note { reversal: Some(reversal), reason: Some("a lower total"), ..Note::default() });

@@ -107,7 +107,7 @@ pub fn credit_type(credit_type_id: &str) -> Option<CreditType> {
         return Some(known);
     }
     let found = catalogue::credit_type(credit_type_id)?;
-    if spi::keeps_snapshot() {
+    if spi::sees_the_past() {
         return Some(found);
     }
     CACHE.with_borrow_mut(|cache| cache.credit_types.insert(credit_type_id.to_owned(), found.clone()));
@@ -128,7 +128,7 @@ fn rates(feature_id: &str, plan_id: &str) -> Rc<[RateVersion]> {
     }
     let found: Rc<[RateVersion]> = catalogue::rate_versions(feature_id, plan_id).into();
     // An old snapshot may have shown what has been announced as changed already: not to be remembered.
-    if spi::keeps_snapshot() {
+    if spi::sees_the_past() {
         return found;
     }
     CACHE.with_borrow_mut(|cache| {

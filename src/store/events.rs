@@ -176,16 +176,28 @@ pub fn drop_consumer(consumer: &str) -> bool {
     DROP.run(&[Arg::Text(consumer)]) > 0
 }
 
+/// When the oldest event was written.
+pub fn oldest_written_at() -> Option<Instant> {
+    static FIND: Statement = Statement::new("SELECT created_at FROM credit_pools.event ORDER BY event_id LIMIT 1");
+    FIND.first(&[], |row| row.time(1)).flatten()
+}
+
 /// Deletes of the oldest `limit` events those that were written before `before` and that every consumer has
 /// acknowledged. Passes over those that another session is deleting.
 pub fn delete_old(before: Instant, limit: i64) -> i64 {
+    // Only what is deleted is locked: of those that are looked at, most are still to be kept.
     static DELETE: Statement = Statement::new(
-        "DELETE FROM credit_pools.event e
-         USING (SELECT o.customer_id, o.event_id FROM credit_pools.event o
-                WHERE o.event_id <= COALESCE((SELECT min(c.event_id) FROM credit_pools.event_consumer c),
-                                             (SELECT max(v.event_id) FROM credit_pools.events v))
-                ORDER BY o.event_id LIMIT $2 FOR UPDATE SKIP LOCKED) o
-         WHERE e.customer_id = o.customer_id AND e.event_id = o.event_id AND e.created_at < $1",
+        "WITH oldest AS MATERIALIZED (
+             SELECT e.customer_id, e.event_id, e.created_at FROM credit_pools.event e
+             WHERE e.event_id <= COALESCE((SELECT min(c.event_id) FROM credit_pools.event_consumer c),
+                                          (SELECT max(v.event_id) FROM credit_pools.events v))
+             ORDER BY e.event_id LIMIT $2),
+         old AS MATERIALIZED (
+             SELECT e.customer_id, e.event_id FROM oldest o
+             JOIN credit_pools.event e ON e.customer_id = o.customer_id AND e.event_id = o.event_id
+             WHERE o.created_at < $1 FOR UPDATE OF e SKIP LOCKED)
+         DELETE FROM credit_pools.event e USING old o
+         WHERE e.customer_id = o.customer_id AND e.event_id = o.event_id",
     );
     i64::try_from(DELETE.run(&[Arg::Time(before), Arg::Int(limit)])).unwrap_or(i64::MAX)
 }

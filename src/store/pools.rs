@@ -322,6 +322,13 @@ pub fn insert(pool: &PoolRow, now: Instant) -> bool {
     ]) > 0
 }
 
+/// Says of a locked pool whether spending limits may cover it.
+pub fn set_limited(customer_id: &str, pool_id: i64, limited: bool) {
+    static SET: Statement =
+        Statement::new("UPDATE credit_pools.pool SET limited = $3 WHERE customer_id = $1 AND pool_id = $2");
+    SET.run(&[Arg::Text(customer_id), Arg::Int(pool_id), Arg::Bool(limited)]);
+}
+
 /// Sets (`None`: removes) the levels of a customer's own on a locked pool.
 pub fn set_alerts(customer_id: &str, pool_id: i64, levels: Option<&Alerts>) {
     static SET: Statement = Statement::new(

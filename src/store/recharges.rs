@@ -276,30 +276,63 @@ pub fn repeat_skip(pool: &PoolRow, reason: &str, look_again_at: Option<Instant>,
     ]) > 0
 }
 
-/// Locks pools whose skip has lost its reason by now, passing over those that others are working on. Of each the skip,
-/// and whether nothing was decided since.
-pub fn lock_to_look_again(at: Instant, limit: i64) -> Vec<(PoolRow, i64, bool)> {
-    static LOCK: Statement = Statement::new(concat!(
-        "SELECT ",
-        pool_columns!(),
-        ", r.recharge_id, r.recharge_id = (SELECT max(l.recharge_id) FROM credit_pools.recharge l
-                                           WHERE l.customer_id = r.customer_id AND l.pool_id = r.pool_id)
-          FROM credit_pools.recharge r
-          JOIN credit_pools.pool p ON p.customer_id = r.customer_id AND p.pool_id = r.pool_id
-          WHERE r.status = 'skipped' AND r.next_attempt_at <= $1
-          ORDER BY r.next_attempt_at LIMIT $2 FOR NO KEY UPDATE OF p, r SKIP LOCKED"
-    ));
-    LOCK.rows(&[Arg::Time(at), Arg::Int(limit)], |row| {
-        (PoolRow::read(row), row.int(PoolRow::COLUMNS + 1).unwrap_or_default(), row.boolean(PoolRow::COLUMNS + 2))
-    })
+/// A pool whose skip has lost its reason by now.
+pub struct Ended {
+    pub pool: PoolRow,
+    pub recharge_id: i64,
+    /// Nothing was decided on the pool since.
+    pub is_latest: bool,
 }
 
-/// A skip that has been looked at again.
-pub fn forget_skip(customer_id: &str, recharge_id: i64) {
-    static FORGET: Statement = Statement::new(
-        "UPDATE credit_pools.recharge SET next_attempt_at = NULL WHERE customer_id = $1 AND recharge_id = $2",
+impl Ended {
+    fn read(row: &Row) -> Ended {
+        Ended {
+            pool: PoolRow::read(row),
+            recharge_id: row.int(PoolRow::COLUMNS + 1).unwrap_or_default(),
+            is_latest: row.boolean(PoolRow::COLUMNS + 2),
+        }
+    }
+}
+
+macro_rules! ended_columns {
+    () => {
+        concat!(
+            pool_columns!(),
+            ", r.recharge_id, r.recharge_id = (SELECT max(l.recharge_id) FROM credit_pools.recharge l
+                                               WHERE l.customer_id = r.customer_id AND l.pool_id = r.pool_id)
+              FROM credit_pools.recharge r
+              JOIN credit_pools.pool p ON p.customer_id = r.customer_id AND p.pool_id = r.pool_id"
+        )
+    };
+}
+
+/// Locks such pools, passing over those that others are working on.
+pub fn lock_ended(at: Instant, limit: i64) -> Vec<Ended> {
+    static LOCK: Statement = Statement::new(concat!(
+        "SELECT ",
+        ended_columns!(),
+        " WHERE r.status = 'skipped' AND r.next_attempt_at <= $1
+          ORDER BY r.next_attempt_at LIMIT $2 FOR NO KEY UPDATE OF p, r SKIP LOCKED"
+    ));
+    LOCK.rows(&[Arg::Time(at), Arg::Int(limit)], Ended::read)
+}
+
+/// The same of one skip.
+pub fn lock_one_ended(customer_id: &str, recharge_id: i64) -> Option<Ended> {
+    static LOCK: Statement = Statement::new(concat!(
+        "SELECT ",
+        ended_columns!(),
+        " WHERE r.customer_id = $1 AND r.recharge_id = $2 FOR NO KEY UPDATE OF p, r"
+    ));
+    LOCK.first(&[Arg::Text(customer_id), Arg::Int(recharge_id)], Ended::read)
+}
+
+/// When a skip is to be looked at again; `None`: it has been.
+pub fn look_again_at(customer_id: &str, recharge_id: i64, at: Option<Instant>) {
+    static SET: Statement = Statement::new(
+        "UPDATE credit_pools.recharge SET next_attempt_at = $3 WHERE customer_id = $1 AND recharge_id = $2",
     );
-    FORGET.run(&[Arg::Text(customer_id), Arg::Int(recharge_id)]);
+    SET.run(&[Arg::Text(customer_id), Arg::Int(recharge_id), Arg::MaybeTime(at)]);
 }
 
 /// A decision on its way into the table.

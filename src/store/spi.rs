@@ -311,6 +311,11 @@ pub fn may_write() -> bool {
     unsafe { !pg_sys::XactReadOnly && !pg_sys::RecoveryInProgress() }
 }
 
+/// Whether a statement may not see what has been committed since.
+pub fn sees_the_past() -> bool {
+    keeps_snapshot() || READS_ONLY.load(Ordering::Relaxed)
+}
+
 /// One row of a result; columns are counted from 1.
 pub struct Row {
     values: Vec<pg_sys::Datum>,
