@@ -150,9 +150,11 @@ pub fn fail(
     attempt: Option<i64>,
 ) -> Result<Failed> {
     let (mut pool, recharge) = lock(customer_id, recharge_id)?;
+    if recharge.status == "succeeded" {
+        return Err(closed(&recharge, "succeeded"));
+    }
     if let Some(attempt) = attempt
         && attempt <= recharge.attempts
-        && recharge.status != "succeeded"
     {
         if pool.has_due() {
             pool.write(Note::default());

@@ -31,8 +31,8 @@ pub fn in_scratch_memory<T>(body: impl FnOnce() -> T) -> T {
 }
 
 /// Runs `body` in a subtransaction: where it fails, what it wrote is undone, its message comes back, and the rest of
-/// the call goes on. What concerns the whole session (cancelled, shutting down, out of memory or disk) is not kept
-/// from it.
+/// the call goes on; so too after a deadlock, which the locks that are given back resolve. What concerns the whole session
+/// (cancelled, shutting down, out of memory or disk) is not kept from it.
 pub fn attempt<T>(body: impl FnOnce() -> Result<T>) -> std::result::Result<T, String> {
     let subtransaction = Subtransaction::begin();
     PgTryBuilder::new(AssertUnwindSafe(|| match body() {
@@ -143,6 +143,5 @@ fn concerns_the_session(code: PgSqlErrorCode) -> bool {
             | ERRCODE_DISK_FULL
             | ERRCODE_OUT_OF_MEMORY
             | ERRCODE_T_R_SERIALIZATION_FAILURE
-            | ERRCODE_T_R_DEADLOCK_DETECTED
     )
 }
