@@ -67,7 +67,7 @@ fn batch() -> bool {
             return false;
         }
         match spi::connected(|| maintenance::run(Some(BATCH))) {
-            Ok(done) => done.pools > 0 && done.remaining > 0,
+            Ok(done) => done.leaves_more(),
             Err(error) => error.raise(),
         }
     });

@@ -6,6 +6,7 @@ CREATE PROCEDURE credit_pools.maintain(
 LANGUAGE plpgsql AS $$
 DECLARE
     done pg_catalog.int8;
+    other pg_catalog.int8;
     failed pg_catalog.int8;
     remaining pg_catalog.int8;
     batches pg_catalog.int4 := 0;
@@ -17,16 +18,18 @@ BEGIN
     END IF;
     LOOP
         SELECT pg_catalog.sum(m.processed) FILTER (WHERE m.task OPERATOR(pg_catalog.=) 'pools'),
+               pg_catalog.sum(m.processed) FILTER (WHERE m.task OPERATOR(pg_catalog.=) ANY (ARRAY['recharges', 'subscriptions', 'events'])),
                pg_catalog.sum(m.processed) FILTER (WHERE m.task OPERATOR(pg_catalog.=) 'failed'),
                pg_catalog.sum(m.processed) FILTER (WHERE m.task OPERATOR(pg_catalog.=) 'remaining')
-        INTO done, failed, remaining
+        INTO done, other, failed, remaining
         FROM credit_pools.run_maintenance(batch_size) m;
         COMMIT;
         batches := batches OPERATOR(pg_catalog.+) 1;
         IF done OPERATOR(pg_catalog.>) 0 THEN
             RAISE NOTICE 'credit_pools: batch %, % pools done, % failed, % remaining', batches, done, failed, remaining;
         END IF;
-        EXIT WHEN done OPERATOR(pg_catalog.=) 0 OR remaining OPERATOR(pg_catalog.=) 0
+        EXIT WHEN (other OPERATOR(pg_catalog.=) 0
+                   AND (done OPERATOR(pg_catalog.=) 0 OR remaining OPERATOR(pg_catalog.=) 0))
             OR batches OPERATOR(pg_catalog.>=) max_batches;
     END LOOP;
 END

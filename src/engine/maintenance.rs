@@ -36,6 +36,11 @@ pub struct Done {
 }
 
 impl Done {
+    /// Whether another run would find something to do: a piece was done of what comes in pieces.
+    pub fn leaves_more(&self) -> bool {
+        (self.pools > 0 && self.remaining > 0) || self.recharges > 0 || self.subscriptions > 0 || self.events > 0
+    }
+
     fn add(&mut self, other: &Done) {
         self.pools += other.pools;
         self.holds += other.holds;
