@@ -31,6 +31,7 @@ pub fn look_again(now: Instant, all: bool) -> Done {
     loop {
         check_for_interrupts!();
         let mut skips: Vec<Skip> = Vec::new();
+        let before = done.failed;
         // Locked where it is written, as in the maintenance of what is due.
         let looked = attempt(|| {
             let found = in_scratch_memory(|| recharges::lock_ended(now, PIECE));
@@ -47,7 +48,8 @@ pub fn look_again(now: Instant, all: bool) -> Done {
             }
             Err(message) => by_halves(&skips, &message, now, &mut done),
         }
-        if skips.is_empty() || !all {
+        // What failed may be found again at once.
+        if skips.is_empty() || !all || done.failed > before {
             return done;
         }
     }
@@ -58,14 +60,20 @@ fn by_halves(skips: &[Skip], message: &str, now: Instant, done: &mut Done) {
         warning!(
             "credit_pools maintenance cannot evaluate a pool of customer \"{customer_id}\" (skip {recharge_id}): {message}"
         );
-        recharges::look_again_at(customer_id, *recharge_id, Some(now.plus_micros(A_MINUTE)));
+        // Where not even that can be done, it is found again by the next run.
+        let _ = attempt(|| {
+            if recharges::lock_one_ended(customer_id, *recharge_id, now).is_some() {
+                recharges::look_again_at(customer_id, *recharge_id, Some(now.plus_micros(A_MINUTE)));
+            }
+            Ok(())
+        });
         done.failed += 1;
         return;
     }
     let (one, other) = skips.split_at(skips.len() / 2);
     for half in [one, other].into_iter().filter(|half| !half.is_empty()) {
         let again = attempt(|| {
-            let lock = |(customer_id, recharge_id): &Skip| recharges::lock_one_ended(customer_id, *recharge_id);
+            let lock = |(customer_id, recharge_id): &Skip| recharges::lock_one_ended(customer_id, *recharge_id, now);
             look_at(in_scratch_memory(|| half.iter().filter_map(lock).collect()), now)
         });
         match again {

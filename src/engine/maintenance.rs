@@ -124,7 +124,8 @@ fn by_halves(names: &[DueKey], message: &str) -> Done {
     let (one, other) = names.split_at(names.len() / 2);
     for half in [one, other].into_iter().filter(|half| !half.is_empty()) {
         let again = attempt(|| {
-            let lock = |name: &DueKey| pools::lock(&name.customer_id, name.pool_id);
+            // Whoever else has one locked meanwhile sees to it: waiting here would be out of the order of locks.
+            let lock = |name: &DueKey| pools::try_lock(&name.customer_id, name.pool_id);
             carry_out(in_scratch_memory(|| half.iter().filter_map(lock).collect()))
         });
         match again {

@@ -50,15 +50,17 @@ pub fn acknowledge(consumer: &str, event_id: i64) -> Result<Instant> {
 pub fn delete_old(all: bool) -> i64 {
     let Some(retention) = settings::event_retention() else { return 0 };
     let before = clock::now().plus_micros(-retention);
-    let mut deleted = 0;
     // Usually there is nothing to do, and one look tells.
-    while events::oldest_written_at().is_some_and(|at| at < before) {
+    if events::oldest_written_at().is_none_or(|at| at >= before) {
+        return 0;
+    }
+    let (mut deleted, mut last) = (0, i64::MIN);
+    loop {
         pgrx::check_for_interrupts!();
-        let piece = events::delete_old(before, PIECE);
-        deleted += piece;
+        let (piece, upto) = events::delete_old(before, last, PIECE);
+        (deleted, last) = (deleted + piece, upto);
         if piece == 0 || !all {
-            break;
+            return deleted;
         }
     }
-    deleted
 }

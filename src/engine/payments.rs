@@ -209,25 +209,21 @@ pub fn fail(
         }
         pool.row.breaker_opened_at = Some(pool.now);
     }
+    if next_attempt_at.is_none() || pool.has_due() {
+        pool.write(Note::default());
+    }
     let failed = about("recharge.failed", &pool, &recharge)
         .with("reason", reason)
         .with("attempts", attempts)
         .with("next_attempt_at", next_attempt_at.map(events::instant))
         .with("final", next_attempt_at.is_none());
-    pool.signals.waiting.push(failed);
-    if next_attempt_at.is_none() {
-        let opened = Signal::new("recharge.breaker_opened", pool.now)
-            .with_amount("balance", pool.row.wallet.figures.balance)
-            .with("recharge_id", recharge_id)
-            .with("reason", reason)
-            .with("attempts", attempts);
-        pool.signals.waiting.push(opened);
-    }
-    if next_attempt_at.is_none() || pool.has_due() {
-        pool.write(Note::default());
-    } else {
-        pool.write_signals();
-    }
+    let opened = Signal::new("recharge.breaker_opened", pool.now)
+        .with_amount("balance", pool.row.wallet.figures.balance)
+        .with("recharge_id", recharge_id)
+        .with("reason", reason)
+        .with("attempts", attempts);
+    let told = [failed.of_pool(&pool.row), opened.of_pool(&pool.row)];
+    events::write(if next_attempt_at.is_none() { &told } else { &told[..1] }, pool.now);
     Ok(Failed {
         recharge_id,
         pool_id: pool.row.pool_id,

@@ -10,7 +10,7 @@ use super::pool::{LockedPool, unknown_pool};
 use super::reading::usable_now;
 use super::signals::Signal;
 use crate::clock;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::store::pools::{self, PoolRow};
 use crate::store::recharges::{self, Counter, NewRecharge, Policy, Window};
 use crate::store::spi::{Sequence, next_id};
@@ -78,6 +78,10 @@ pub fn evaluate(customer_id: &str, pool_id: i64) -> Result<()> {
             }
             Ok(())
         }
+        Decision::Recharge(_) if recharges::hidden_in_flight(customer_id, pool_id) => Err(Error::new(
+            Kind::SerializationFailure,
+            "could not serialize access: the pool was recharged by another session meanwhile",
+        )),
         Decision::Recharge(attempt) => ask(pool, &policy, attempt, spending, window, now),
     }
 }

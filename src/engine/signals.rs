@@ -160,8 +160,8 @@ impl LockedPool {
         let ids: Vec<i64> = in_hand.iter().map(|grant| grant.id).collect();
         let others = grants::in_force_since(&self.row.customer_id, self.row.pool_id, first.plus_micros(-1), &ids);
         let counted = in_hand.iter().filter(|grant| {
-            // One that has ended counted before.
-            matches!(grant.status, Status::Active | Status::Depleted | Status::Expired) && !grant.unpaid
+            // One that has ended counted before; of a voided one, what had been used.
+            !matches!(grant.status, Status::Scheduled | Status::PendingPayment) && !grant.unpaid
         });
         let all = counted.map(|grant| {
             let amount = grant.amount.checked_sub(grant.voided).unwrap_or_default();

@@ -3,7 +3,7 @@
 use credit_pools_domain::{Amount, Instant};
 use serde_json::{Map, Value, json};
 
-use super::spi::{self, Arg, Sequence, Statement, next_id, run_columns};
+use super::spi::{self, Arg, Row, Sequence, Statement, next_id, run_columns};
 use crate::error::exact_number;
 use crate::settings;
 
@@ -60,7 +60,8 @@ pub fn write(events: &[Event], now: Instant) {
     if events.is_empty() || !settings::events_are_written() {
         return;
     }
-    // What a horizon promises: whoever has an event id had a transaction id before.
+    // What a horizon promises: whoever has an event id had a transaction id before. (For a standby that id must also be in
+    // the WAL before: it is, by the lock of the pool or of the scope that every event is about.)
     spi::take_transaction_id();
     let source = settings::event_source();
     for piece in events.chunks(PIECE) {
@@ -182,22 +183,26 @@ pub fn oldest_written_at() -> Option<Instant> {
     FIND.first(&[], |row| row.time(1)).flatten()
 }
 
-/// Deletes of the oldest `limit` events those that were written before `before` and that every consumer has
-/// acknowledged. Passes over those that another session is deleting.
-pub fn delete_old(before: Instant, limit: i64) -> i64 {
+/// Deletes of the oldest `limit` events behind `after` those that were written before `before` and that every consumer has
+/// acknowledged; how many, and the last of them. Passes over those that another session is deleting.
+pub fn delete_old(before: Instant, after: i64, limit: i64) -> (i64, i64) {
     // Only what is deleted is locked: of those that are looked at, most are still to be kept.
     static DELETE: Statement = Statement::new(
         "WITH oldest AS MATERIALIZED (
              SELECT e.customer_id, e.event_id, e.created_at FROM credit_pools.event e
-             WHERE e.event_id <= COALESCE((SELECT min(c.event_id) FROM credit_pools.event_consumer c),
+             WHERE e.event_id > $2
+               AND e.event_id <= COALESCE((SELECT min(c.event_id) FROM credit_pools.event_consumer c),
                                           (SELECT max(v.event_id) FROM credit_pools.events v))
-             ORDER BY e.event_id LIMIT $2),
+             ORDER BY e.event_id LIMIT $3),
          old AS MATERIALIZED (
              SELECT e.customer_id, e.event_id FROM oldest o
              JOIN credit_pools.event e ON e.customer_id = o.customer_id AND e.event_id = o.event_id
-             WHERE o.created_at < $1 FOR UPDATE OF e SKIP LOCKED)
-         DELETE FROM credit_pools.event e USING old o
-         WHERE e.customer_id = o.customer_id AND e.event_id = o.event_id",
+             WHERE o.created_at < $1 FOR UPDATE OF e SKIP LOCKED),
+         gone AS (
+             DELETE FROM credit_pools.event e USING old o
+             WHERE e.customer_id = o.customer_id AND e.event_id = o.event_id RETURNING e.event_id)
+         SELECT count(*), max(event_id) FROM gone",
     );
-    i64::try_from(DELETE.run(&[Arg::Time(before), Arg::Int(limit)])).unwrap_or(i64::MAX)
+    let read = |row: &Row| (row.int(1).unwrap_or_default(), row.int(2).unwrap_or(after));
+    DELETE.first(&[Arg::Time(before), Arg::Int(after), Arg::Int(limit)], read).unwrap_or((0, after))
 }

@@ -61,7 +61,8 @@ pub struct InForce {
 pub fn in_force_since(customer_id: &str, pool_id: i64, since: Instant, but: &[i64]) -> Vec<InForce> {
     static FIND: Statement = Statement::new(
         "SELECT g.amount - g.voided, g.effective_at, g.expires_at FROM credit_pools.pool_grant g
-         WHERE g.customer_id = $1 AND g.pool_id = $2 AND g.status IN ('active', 'depleted') AND g.expires_at > $3
+         WHERE g.customer_id = $1 AND g.pool_id = $2 AND g.status IN ('active', 'depleted', 'voided')
+           AND g.expires_at > $3
            AND g.grant_id <> ALL (COALESCE($4, '{}'))",
     );
     let but: Vec<Arg> = but.iter().map(|id| Arg::Int(*id)).collect();

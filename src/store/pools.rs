@@ -129,6 +129,16 @@ pub fn lock(customer_id: &str, pool_id: i64) -> Option<PoolRow> {
     LOCK.first(&[Arg::Text(customer_id), Arg::Int(pool_id)], PoolRow::read)
 }
 
+/// The same, unless somebody else has it locked.
+pub fn try_lock(customer_id: &str, pool_id: i64) -> Option<PoolRow> {
+    static LOCK: Statement = Statement::new(concat!(
+        "SELECT ",
+        pool_columns!(),
+        " FROM credit_pools.pool p WHERE p.customer_id = $1 AND p.pool_id = $2 FOR NO KEY UPDATE OF p SKIP LOCKED"
+    ));
+    LOCK.first(&[Arg::Text(customer_id), Arg::Int(pool_id)], PoolRow::read)
+}
+
 pub fn lock_by_name(customer_id: &str, resource_id: &str, credit_type_id: &str) -> Option<PoolRow> {
     static LOCK: Statement = Statement::new(concat!(
         "SELECT ",

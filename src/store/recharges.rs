@@ -239,6 +239,16 @@ pub fn in_flight(customer_id: &str, pool_id: i64) -> Option<InFlight> {
     })
 }
 
+/// Whether a recharge is in flight that this transaction's snapshot does not show: only at REPEATABLE READ and above.
+pub fn hidden_in_flight(customer_id: &str, pool_id: i64) -> bool {
+    static FIND: Statement = Statement::new(
+        "SELECT 1::bigint FROM credit_pools.recharge
+         WHERE customer_id = $1 AND pool_id = $2 AND status IN ('pending', 'processing')",
+    );
+    super::spi::keeps_snapshot()
+        && FIND.first_of_latest(&[Arg::Text(customer_id), Arg::Int(pool_id)], |row| row.int(1)).is_some()
+}
+
 /// The pool's latest decision.
 pub fn latest(customer_id: &str, pool_id: i64) -> Option<i64> {
     static FIND: Statement =
@@ -318,13 +328,14 @@ pub fn lock_ended(at: Instant, limit: i64) -> Vec<Ended> {
 }
 
 /// The same of one skip.
-pub fn lock_one_ended(customer_id: &str, recharge_id: i64) -> Option<Ended> {
+pub fn lock_one_ended(customer_id: &str, recharge_id: i64, at: Instant) -> Option<Ended> {
     static LOCK: Statement = Statement::new(concat!(
         "SELECT ",
         ended_columns!(),
-        " WHERE r.customer_id = $1 AND r.recharge_id = $2 FOR NO KEY UPDATE OF p, r"
+        " WHERE r.customer_id = $1 AND r.recharge_id = $2 AND r.status = 'skipped' AND r.next_attempt_at <= $3
+          FOR NO KEY UPDATE OF p, r SKIP LOCKED"
     ));
-    LOCK.first(&[Arg::Text(customer_id), Arg::Int(recharge_id)], Ended::read)
+    LOCK.first(&[Arg::Text(customer_id), Arg::Int(recharge_id), Arg::Time(at)], Ended::read)
 }
 
 /// When a skip is to be looked at again; `None`: it has been.
