@@ -69,8 +69,8 @@ class Wallet:
     def __init__(self, dsn, stop):
         self.dsn, self.stop, self.connection = dsn, stop, None
 
-    def call(self, function, repeat=True, **arguments):
-        """The rows of a function of credit_pools. With `repeat` it is called until the database has answered."""
+    def call(self, function, **arguments):
+        """The rows of a function of credit_pools, called until the database has answered."""
         names = ", ".join(f"{name} => %({name})s" for name in arguments)
         pause = 0.1
         while True:
@@ -82,7 +82,7 @@ class Wallet:
                 if self.connection is not None:
                     self.connection.close()
                     self.connection = None
-                if not repeat or self.stop.asked:
+                if self.stop.asked:
                     raise
                 log.warning("database: %s; again in %.1f s", brief(error), pause)
                 self.stop.wait(pause)
@@ -119,8 +119,9 @@ def pay(wallet, payments, recharge, lease_end):
             log.warning("recharge %s: declined too late to count: %s", recharge.recharge_id, reason)
             return
         try:
-            # Not repeated: if only the answer was lost, it would count twice.
-            row = wallet.call("fail_recharge", False, **this, reason=reason, permanent=permanent)[0]
+            # May be repeated: the attempt has a number, and counts once.
+            told = {"reason": reason, "permanent": permanent, "attempt": recharge.attempts + 1}
+            row = wallet.call("fail_recharge", **this, **told)[0]
             until = row.next_attempt_at or "never"
             log.info("recharge %s: declined: %s; next attempt: %s", recharge.recharge_id, reason, until)
         except psycopg.Error as error:
