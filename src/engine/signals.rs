@@ -240,8 +240,8 @@ impl LockedPool {
                 }
             }
             EntryType::Consume | EntryType::DebtSettle => {
-                // The last row that takes of a grant that is used up then.
-                let again = later.iter().any(|other| other.grant_id == entry.grant_id && takes(other.kind));
+                // The last row that moves a grant that is used up then; what is moved to another pool is not used.
+                let again = later.iter().any(|other| other.grant_id == entry.grant_id && !other.amount.is_zero());
                 let used_up = |grant: &&Grant| grant.status == Status::Depleted && !again;
                 let Some(grant) = self.entry_grant(entry).filter(used_up) else { return };
                 signal("credits.depleted").with_amount("amount", grant.amount).with("category", grant.category.as_str())
@@ -311,10 +311,6 @@ fn begins(kind: EntryType) -> bool {
 fn moves_debt(entry: &Entry) -> bool {
     let kinds = [EntryType::Debt, EntryType::DebtSettle, EntryType::Reverse];
     entry.grant_id.is_none() && kinds.contains(&entry.kind)
-}
-
-fn takes(kind: EntryType) -> bool {
-    matches!(kind, EntryType::Consume | EntryType::DebtSettle)
 }
 
 /// Whether an entry may change what has been granted.

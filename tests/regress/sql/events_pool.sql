@@ -183,3 +183,11 @@ SELECT count(*) > 0 AS ran FROM credit_pools.run_maintenance();
 SELECT * FROM news_of('frozen');
 SELECT * FROM event_problems();
 SELECT * FROM ledger_problems();
+-- A grant that pays a debt when it begins and is moved away for the rest, all booked by one call: it was not used up.
+SELECT FROM unnest(ARRAY['a', 'd']) r, LATERAL credit_pools.open_pool(customer_id => 'moved', credit_type_id => 'credits', resource_id => r, overdraft_limit => 60);
+SELECT balance FROM credit_pools.consume_credits(customer_id => 'moved', credit_type_id => 'credits', resource_id => 'a', amount => 60);
+SELECT credit_pools.clock() AS now \gset
+SELECT status FROM credit_pools.grant_credits(customer_id => 'moved', credit_type_id => 'credits', resource_id => 'a', amount => 123, effective_at => :'now'::timestamptz + interval '1 day');
+SELECT set_config('credit_pools.test_clock', (:'now'::timestamptz + interval '25 hours')::text, false) IS NOT NULL AS later;
+SELECT from_balance, to_balance FROM credit_pools.transfer_credits(customer_id => 'moved', credit_type_id => 'credits', amount => 63, from_resource_id => 'a', to_resource_id => 'd');
+SELECT count(*) AS used_up FROM credit_pools.events WHERE customer_id = 'moved' AND type = 'credits.depleted';
