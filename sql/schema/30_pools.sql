@@ -22,6 +22,8 @@ CREATE SEQUENCE credit_pools.reservation_id_seq AS bigint;
 -- alert_thresholds and alert_percents are the customer's own; NULL both, those of the credit type count. alert_granted is what
 -- percents are of, NULL until somebody needs it; it is so until alert_granted_until, when a grant that counts in it ends.
 --
+-- What usage does not change stands behind what it does: an update logs all bytes from its first change to its last.
+--
 -- scope_id is resource_id with '' for the global scope, for the key; resource_id is NULL there, for the views.
 CREATE TABLE credit_pools.pool (
     customer_id text COLLATE "C" NOT NULL,
@@ -46,15 +48,15 @@ CREATE TABLE credit_pools.pool (
     recharge_threshold numeric,
     last_recharge_id bigint,
     breaker_opened_at timestamptz,
-    alert_thresholds numeric[],
-    alert_percents numeric[],
-    alert_granted numeric,
-    alert_granted_until timestamptz,
     next_transition_at timestamptz NOT NULL,
     last_hash bytea NOT NULL,
     last_recorded_at timestamptz NOT NULL,
     metadata jsonb,
     created_at timestamptz NOT NULL,
+    alert_thresholds numeric[],
+    alert_percents numeric[],
+    alert_granted numeric,
+    alert_granted_until timestamptz,
     PRIMARY KEY (customer_id, pool_id),
     UNIQUE (customer_id, scope_id, credit_type_id)
 ) WITH (fillfactor = 60);
