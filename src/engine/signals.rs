@@ -240,10 +240,12 @@ impl LockedPool {
                 }
             }
             EntryType::Consume | EntryType::DebtSettle => {
-                // The last row that moves a grant that is used up then; what is moved to another pool is not used.
-                let again = later.iter().any(|other| other.grant_id == entry.grant_id && !other.amount.is_zero());
-                let used_up = |grant: &&Grant| grant.status == Status::Depleted && !again;
+                let used_up = |grant: &&Grant| grant.status == Status::Depleted;
                 let Some(grant) = self.entry_grant(entry).filter(used_up) else { return };
+                // The last row that moves it; what is moved to another pool is not used.
+                if later.iter().any(|other| other.grant_id == entry.grant_id && !other.amount.is_zero()) {
+                    return;
+                }
                 signal("credits.depleted").with_amount("amount", grant.amount).with("category", grant.category.as_str())
             }
             EntryType::Expire if lost.is_positive() => signal("credits.expired").with_amount("amount", lost),
@@ -252,9 +254,9 @@ impl LockedPool {
                 signal("credits.voided").with_amount("amount", lost).with("reason", reason)
             }
             EntryType::ReservationExpire => {
-                // One event for a hold, whatever number of grants it had parts of.
-                let same = |other: &&Entry| other.kind == entry.kind && other.reservation == entry.reservation;
-                if later.iter().any(|other| same(&other)) {
+                // One event for a hold, whatever number of grants it had parts of: their rows follow one another.
+                let same = |other: &Entry| other.kind == entry.kind && other.reservation == entry.reservation;
+                if later.first().is_some_and(same) {
                     self.signals.returned = self.signals.returned.checked_add(entry.amount).unwrap_or(entry.amount);
                     return;
                 }
