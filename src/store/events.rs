@@ -184,7 +184,8 @@ pub fn oldest_written_at() -> Option<Instant> {
 }
 
 /// Deletes of the oldest `limit` events behind `after` those that were written before `before` and that every consumer has
-/// acknowledged; how many, and the last of them. Passes over those that another session is deleting.
+/// acknowledged; how many, and the last of them. Passes over those that another session is deleting. The newest stays: by it
+/// `newest` tells what a consumer may have read, whatever was deleted before its first acknowledgement.
 pub fn delete_old(before: Instant, after: i64, limit: i64) -> (i64, i64) {
     // Only what is deleted is locked: of those that are looked at, most are still to be kept.
     static DELETE: Statement = Statement::new(
@@ -193,6 +194,7 @@ pub fn delete_old(before: Instant, after: i64, limit: i64) -> (i64, i64) {
              WHERE e.event_id > $2
                AND e.event_id <= COALESCE((SELECT min(c.event_id) FROM credit_pools.event_consumer c),
                                           (SELECT max(v.event_id) FROM credit_pools.events v))
+               AND e.event_id < (SELECT v.event_id FROM credit_pools.events v ORDER BY v.event_id DESC LIMIT 1)
              ORDER BY e.event_id LIMIT $3),
          old AS MATERIALIZED (
              SELECT e.customer_id, e.event_id FROM oldest o

@@ -312,8 +312,10 @@ fn nothing_is_deleted_that_somebody_still_has_to_read() {
             });
         }
         for _ in 0..2 {
-            let (database, writing, deleted) = (&database, &writing, &deleted);
+            let (database, writing, deleted, begin) = (&database, &writing, &deleted, &begin);
             scope.spawn(move || {
+                // What is deleted before a consumer is known, it does not see.
+                eventually(|| begin.load(Ordering::SeqCst) == 0);
                 let mut session = database.session();
                 while writing.load(Ordering::SeqCst) > 0 {
                     deleted.fetch_add(processed(&mut session), Ordering::SeqCst);
