@@ -103,7 +103,7 @@ COMMENT ON COLUMN credit_pools.ledger.balance_after IS 'Balance after this entry
 COMMENT ON COLUMN credit_pools.ledger.grant_id IS 'The grant that it touches';
 COMMENT ON COLUMN credit_pools.ledger.usage_id IS 'The usage that it belongs to';
 COMMENT ON COLUMN credit_pools.ledger.feature_id IS 'The feature that was used';
-COMMENT ON COLUMN credit_pools.ledger.value IS 'Units used; on the first entry of a usage only, so that sums are right';
+COMMENT ON COLUMN credit_pools.ledger.value IS 'Units used; on the first entry of a usage only, so that sums are right. Where a grant does not count yet: its credits (schedule), or what of them will never count (void, expire)';
 COMMENT ON COLUMN credit_pools.ledger.reservation_id IS 'The hold that it belongs to';
 COMMENT ON COLUMN credit_pools.ledger.recharge_id IS 'The recharge that it belongs to';
 COMMENT ON COLUMN credit_pools.ledger.idempotency_key IS 'The key of the call that booked it; on its first entry only';

@@ -55,6 +55,9 @@ COMMENT ON FUNCTION credit_pools.drop_event_consumer IS 'Forgets a consumer, for
 
 COMMENT ON FUNCTION credit_pools.balance_at IS 'The sums of a pool at an instant (default now; past or future, without further usage): of what was recorded by known_at (default now) and counts by then, and of what the clock alone does by then. Reads only. Errors PC002, 22023.';
 
+COMMENT ON FUNCTION credit_pools.verify_ledger IS 'A row per problem in the books, none where they are sound: the hash chain, gaps, running balance and order of each ledger, and grants, holds, usages, recharges and pools against it. NULL = not restricted. heads: rows of ledger_head that were kept elsewhere, as a JSON array; each must still be in its chain. Reads only, one snapshot, no lock. Errors PC002, 22023.';
+COMMENT ON FUNCTION credit_pools.ledger_head IS 'The last row of each ledger, its hash before all: kept elsewhere, verify_ledger(heads => …) shows whether anything up to it was changed since. NULL = not restricted. Errors PC002, 22023.';
+
 COMMENT ON FUNCTION credit_pools.pool_now IS 'Internal, for the view pools: the figures of a pool as of this instant';
 COMMENT ON FUNCTION credit_pools.grants_now IS 'Internal, for the view grants: the grants of a pool as of this instant';
 COMMENT ON FUNCTION credit_pools.evaluate_recharge IS 'Internal: trigger on pool';

@@ -19,6 +19,7 @@ mod reservations;
 mod subscriptions;
 mod triggers;
 mod usage;
+mod verify;
 
 use crate::error::{Error, Result};
 use crate::store::spi;

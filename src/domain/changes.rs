@@ -57,7 +57,7 @@ impl Wallet {
             self.unrestrict(restricted, part)?;
             self.book(EntryType::Void, -part, Some(grant_id), now)?;
         } else {
-            self.append(EntryType::Void, Amount::ZERO, Some(grant_id), now);
+            self.append_pending(EntryType::Void, part, grant_id, now);
         }
         Ok(part)
     }

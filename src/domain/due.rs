@@ -126,7 +126,7 @@ impl Wallet {
             self.book(EntryType::Expire, -part, Some(id), at)
         } else {
             // It never counted: an unpaid grant whose time ran out.
-            self.append(EntryType::Expire, Amount::ZERO, Some(id), at);
+            self.append_pending(EntryType::Expire, part, id, at);
             Ok(())
         }
     }

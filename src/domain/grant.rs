@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use crate::{Amount, Instant};
+use crate::{Amount, Instant, fingerprint};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Category {
@@ -172,6 +172,17 @@ impl Grant {
             fresh: true,
             dirty: false,
         }
+    }
+
+    /// What was promised with the grant, as a short hash: the ledger's rows keep it, so that a change beside them shows.
+    pub fn terms_digest(&self) -> i64 {
+        let (priority, amount) = (self.priority.to_string(), self.amount.to_string());
+        let times = [self.effective_at, self.expires_at].map(|at| at.micros().to_string());
+        let mut fields = vec![Some(self.category.as_str()), Some(&priority), Some(&amount)];
+        fields.extend(times.iter().map(|at| Some(at.as_str())));
+        let features = self.features.iter().flatten();
+        fields.extend(features.map(|feature| Some(feature.as_str())));
+        fingerprint(&fields)
     }
 
     /// What is left of the grant, the held part included. Invariant: never negative.

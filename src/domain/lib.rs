@@ -6,6 +6,7 @@
 
 mod alert;
 mod amount;
+mod audit;
 mod calendar;
 mod changes;
 mod due;
@@ -26,6 +27,7 @@ mod wallet;
 
 pub use alert::{Alerts, Level, Share, Standing};
 pub use amount::{Amount, AmountError, Limit, MAX_INTEGER_DIGITS, MAX_SCALE};
+pub use audit::{Audit, Finding, StoredEntry, StoredGrant, StoredHold, StoredPool, hex, unhex};
 pub use calendar::{CalendarError, Instant, Span, Zone};
 pub use event::{EventError, EventsError, MAX_EVENTS, UsageEvent, parse_events};
 pub use formula::{EvalError, Formula, FormulaError, FormulaErrorKind, MAX_FORMULA_CHARS, MAX_FORMULA_DEPTH};

@@ -4,6 +4,8 @@
 //! escapes that JSON demands. The row's hash is SHA-256 over the hash before (32 bytes; none for the
 //! first row) and that array. Numbers and JSON values are PostgreSQL's text of them, instants are
 //! microseconds since 2000-01-01 00:00 UTC, so that an export can be checked by an independent program.
+//!
+//! A usage that moved no credits has no place in the chain: it is sealed by itself, with no hash before.
 
 use sha2::{Digest, Sha256};
 
@@ -29,6 +31,11 @@ pub struct SealedRow<'a> {
     pub metadata: Option<&'a str>,
     pub effective_at: i64,
     pub recorded_at: i64,
+    pub credits: Option<&'a str>,
+    pub shortfall: Option<&'a str>,
+    pub rate: Option<&'a str>,
+    /// Of a usage's key, or of a grant's terms.
+    pub digest: Option<i64>,
 }
 
 pub fn seal(previous: &[u8], row: &SealedRow<'_>) -> [u8; 32] {
@@ -54,6 +61,7 @@ fn canonical(row: &SealedRow<'_>) -> Vec<u8> {
     let (pool_id, seq) = (number(row.pool_id), number(row.seq));
     let (grant_id, usage_id, recharge_id) = (id(row.grant_id), id(row.usage_id), id(row.recharge_id));
     let (effective_at, recorded_at) = (number(row.effective_at), number(row.recorded_at));
+    let digest = id(row.digest);
     let fields = [
         Some(row.customer_id),
         pool_id.as_deref(),
@@ -74,6 +82,10 @@ fn canonical(row: &SealedRow<'_>) -> Vec<u8> {
         row.metadata,
         effective_at.as_deref(),
         recorded_at.as_deref(),
+        row.credits,
+        row.shortfall,
+        row.rate,
+        digest.as_deref(),
     ];
     // Writing strings to a Vec cannot fail.
     let _ = serde_json::to_writer(&mut out, &fields);
@@ -99,7 +111,7 @@ mod tests {
         let text = String::from_utf8(canonical(&row)).unwrap();
         assert_eq!(
             text,
-            r#"["c\"1","7","1","open","0","0",null,null,null,null,null,null,null,"app",null,null,null,"0","0"]"#
+            r#"["c\"1","7","1","open","0","0",null,null,null,null,null,null,null,"app",null,null,null,"0","0",null,null,null,null]"#
         );
     }
 

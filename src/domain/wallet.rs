@@ -81,6 +81,8 @@ pub struct Entry {
     pub reason: Option<&'static str>,
     /// What an update changed.
     pub change: GrantChange,
+    /// Of a row that moves nothing yet: the amount of the grant that is to begin, or what of it will not.
+    pub pending: Option<Amount>,
 }
 
 /// What changed of a grant or of a hold: each from what it was to what it is.
@@ -202,7 +204,7 @@ impl Wallet {
             (false, false) => Status::Scheduled,
             (false, true) => Status::Active,
         };
-        let (id, start) = (grant.id, grant.effective_at);
+        let (id, start, amount) = (grant.id, grant.effective_at, grant.amount);
         self.next_transition = self.next_transition.min(grant.next_transition());
         self.push(grant);
         if begins {
@@ -210,7 +212,7 @@ impl Wallet {
             self.start(index, start)?;
             self.settle_debt(now)?;
         } else {
-            self.append(EntryType::Schedule, Amount::ZERO, Some(id), now);
+            self.append_pending(EntryType::Schedule, amount, id, now);
         }
         self.find(id).map(|g| g.status)
     }
@@ -462,6 +464,15 @@ impl Wallet {
             effective_at,
             reason: None,
             change: GrantChange::default(),
+            pending: None,
         });
+    }
+
+    /// A row about `amount` of a grant that has not begun: the balance knows nothing of it.
+    pub(crate) fn append_pending(&mut self, kind: EntryType, amount: Amount, grant_id: i64, effective_at: Instant) {
+        self.append(kind, Amount::ZERO, Some(grant_id), effective_at);
+        if let Some(entry) = self.entries.last_mut() {
+            entry.pending = Some(amount);
+        }
     }
 }

@@ -33,3 +33,4 @@ pub mod signals;
 pub mod totals;
 pub mod transferring;
 pub mod usage;
+pub mod verifying;

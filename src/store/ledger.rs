@@ -61,6 +61,8 @@ pub struct LedgerRow<'a> {
     place: Place,
     /// The call's metadata on its first row, what changed on an update.
     metadata: Option<String>,
+    /// Of the grant that begins, or is to begin, or was changed.
+    terms: Option<i64>,
     hash: [u8; 32],
 }
 
@@ -79,7 +81,25 @@ impl<'a> LedgerRow<'a> {
     }
 
     fn value(&self) -> Option<Amount> {
-        usage_of(&self.entry, &self.note).filter(|_| self.is_head()).and_then(|(.., value)| value)
+        let of_usage = usage_of(&self.entry, &self.note).filter(|_| self.is_head()).and_then(|(.., value)| value);
+        of_usage.or(self.entry.pending)
+    }
+
+    fn credits(&self) -> Option<Amount> {
+        self.head_usage().map(|usage| usage.credits)
+    }
+
+    fn shortfall(&self) -> Option<Amount> {
+        self.head_usage().map(|usage| usage.shortfall).filter(|shortfall| shortfall.is_positive())
+    }
+
+    fn rate(&self) -> Option<Amount> {
+        self.head_usage().and_then(|usage| usage.rate)
+    }
+
+    fn digest(&self) -> Option<i64> {
+        let of_key = self.head_usage().filter(|_| self.key().is_some()).and_then(|usage| usage.payload_digest);
+        of_key.or(self.terms)
     }
 
     /// The usage that the row stands for.
@@ -151,8 +171,11 @@ fn sealed<'a>(
         Some(changes) => Some(changes),
         None => note.metadata.filter(|_| says).map(str::to_owned),
     };
-    let mut row = LedgerRow { entry, note, place, metadata, hash: [0; 32] };
-    let value = row.value().map(|v| v.to_string());
+    let terms = terms_of(&entry, &pool.wallet.grants);
+    let mut row = LedgerRow { entry, note, place, metadata, terms, hash: [0; 32] };
+    let text = |amount: Option<Amount>| amount.map(|amount| amount.to_string());
+    let (value, credits, shortfall, rate) =
+        (text(row.value()), text(row.credits()), text(row.shortfall()), text(row.rate()));
     let (amount, balance_after) = (row.entry.amount.to_string(), row.entry.balance_after.to_string());
     row.hash = seal(
         &pool.last_hash,
@@ -176,10 +199,24 @@ fn sealed<'a>(
             metadata: row.metadata.as_deref(),
             effective_at: row.entry.effective_at.micros(),
             recorded_at: recorded_at.micros(),
+            credits: credits.as_deref(),
+            shortfall: shortfall.as_deref(),
+            rate: rate.as_deref(),
+            digest: row.digest(),
         },
     );
     pool.last_hash = row.hash.to_vec();
     row
+}
+
+/// The terms of the grant that an entry brings, or changes.
+fn terms_of(entry: &Entry, grants: &[Grant]) -> Option<i64> {
+    let brings = matches!(
+        entry.kind,
+        EntryType::Schedule | EntryType::Grant | EntryType::TransferIn | EntryType::RolloverIn | EntryType::Update
+    );
+    let grant_id = entry.grant_id.filter(|_| brings)?;
+    grants.iter().find(|grant| grant.id == grant_id).map(Grant::terms_digest)
 }
 
 impl<'a> LedgerRow<'a> {
@@ -242,7 +279,6 @@ fn entry_args<'a>(
     actor: &'a str,
     recorded_at: Instant,
 ) -> [Arg<'a>; ENTRY_ARGS] {
-    let usage = row.head_usage();
     [
         Arg::Text(&pool.customer_id),
         Arg::Int(pool.pool_id),
@@ -254,12 +290,12 @@ fn entry_args<'a>(
         Arg::MaybeInt(row.usage_id()),
         Arg::MaybeText(row.feature_id()),
         Arg::MaybeNumber(row.value()),
-        Arg::MaybeNumber(usage.map(|u| u.credits)),
-        Arg::MaybeNumber(usage.map(|u| u.shortfall).filter(|s| s.is_positive())),
-        Arg::MaybeNumber(usage.and_then(|u| u.rate)),
+        Arg::MaybeNumber(row.credits()),
+        Arg::MaybeNumber(row.shortfall()),
+        Arg::MaybeNumber(row.rate()),
         Arg::MaybeInt(row.note.recharge_id),
         Arg::MaybeText(row.key()),
-        Arg::MaybeInt(usage.filter(|_| row.key().is_some()).and_then(|u| u.payload_digest)),
+        Arg::MaybeInt(row.digest()),
         Arg::Text(actor),
         Arg::MaybeText(row.reason()),
         Arg::Json(row.dimensions()),
@@ -367,28 +403,62 @@ pub fn insert_unbooked(pool: &PoolRow, note: &Note, actor: &str, effective_at: I
     static INSERT: Statement = Statement::new(concat!(
         "INSERT INTO credit_pools.ledger_entry
              (customer_id, pool_id, seq, entry_type, amount, balance_after, usage_id, feature_id, value, credits,
-              shortfall, rate, idempotency_key, payload_digest, actor, dimensions, metadata, effective_at, recorded_at)
-         VALUES ($1, $2, - $3, 'consume', 0, $4, $3, $5, $6, 0, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
+              shortfall, rate, idempotency_key, payload_digest, actor, dimensions, metadata, effective_at, recorded_at,
+              entry_hash)
+         VALUES ($1, $2, $15, 'consume', 0, $4, $3, $5, $6, 0, $7, $8, $9, $10, $11, $12, $13, $14, $16, $17)",
         unless_key_taken!()
     ));
     let Some(usage) = &note.usage else { return true };
+    let seq = -usage.usage_id;
+    let balance = pool.wallet.figures.balance;
+    let shortfall = Some(usage.shortfall).filter(|s| !s.is_zero());
+    // A key of another kind of call stands with that.
+    let key = note.idempotency_key.filter(|_| usage.payload_digest.is_some());
+    let text = |amount: Option<Amount>| amount.map(|amount| amount.to_string());
+    let (balance_after, value) = (balance.to_string(), text(usage.value));
+    let hash = seal(
+        &[],
+        &SealedRow {
+            customer_id: &pool.customer_id,
+            pool_id: pool.pool_id,
+            seq,
+            entry_type: EntryType::Consume.as_str(),
+            amount: "0",
+            balance_after: &balance_after,
+            usage_id: Some(usage.usage_id),
+            feature_id: usage.feature_id,
+            value: value.as_deref(),
+            idempotency_key: key,
+            actor,
+            dimensions: note.dimensions,
+            metadata: note.metadata,
+            effective_at: effective_at.micros(),
+            recorded_at: recorded_at.micros(),
+            credits: Some("0"),
+            shortfall: text(shortfall).as_deref(),
+            rate: text(usage.rate).as_deref(),
+            digest: usage.payload_digest,
+            ..SealedRow::default()
+        },
+    );
     INSERT.run(&[
         Arg::Text(&pool.customer_id),
         Arg::Int(pool.pool_id),
         Arg::Int(usage.usage_id),
-        Arg::Number(pool.wallet.figures.balance),
+        Arg::Number(balance),
         Arg::MaybeText(usage.feature_id),
         Arg::MaybeNumber(usage.value),
-        Arg::MaybeNumber(Some(usage.shortfall).filter(|s| !s.is_zero())),
+        Arg::MaybeNumber(shortfall),
         Arg::MaybeNumber(usage.rate),
-        // A key of another kind of call stands with that.
-        Arg::MaybeText(note.idempotency_key.filter(|_| usage.payload_digest.is_some())),
+        Arg::MaybeText(key),
         Arg::MaybeInt(usage.payload_digest),
         Arg::Text(actor),
         Arg::Json(note.dimensions),
         Arg::Json(note.metadata),
         Arg::Time(effective_at),
+        Arg::Int(seq),
         Arg::Time(recorded_at),
+        Arg::Bytes(Some(&hash)),
     ]) > 0
 }
 

@@ -19,3 +19,4 @@ pub mod spi;
 pub mod subscriptions;
 pub mod transition;
 pub mod usages;
+pub mod verification;

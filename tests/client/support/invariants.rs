@@ -2,6 +2,7 @@ use crate::Session;
 
 /// Queries that give a row per broken rule. Run after `run_maintenance`, when all that is due is booked.
 const RULES: &[(&str, &str)] = &[
+    ("verify_ledger finds nothing", "SELECT * FROM credit_pools.verify_ledger()"),
     (
         "ledger: seq counts from 1 without gaps, each row goes on from the row before, recorded_at never runs back",
         "SELECT * FROM (

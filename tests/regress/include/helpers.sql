@@ -297,5 +297,6 @@ LANGUAGE sql STABLE AS $f$
                 LEFT JOIN (SELECT customer_id, usage_id, -sum(amount) FILTER (WHERE entry_type::text IN ('consume', 'debt')) AS took, sum(amount) FILTER (WHERE entry_type::text = 'reverse') AS returned
                              FROM credit_pools.ledger WHERE usage_id IS NOT NULL GROUP BY 1, 2) x ON x.customer_id = u.customer_id AND x.usage_id = u.usage_id
                WHERE u.credits <> coalesce(x.took, 0) OR u.reversed <> coalesce(x.returned, 0) OR u.reversed NOT BETWEEN 0 AND u.credits
+    UNION ALL SELECT 'verify_ledger: ' || v.problem || ' ' || v.detail, v.customer_id, v.resource_id, v.credit_type_id, v.seq FROM credit_pools.verify_ledger() v
 $f$;
 \set ECHO all
