@@ -32,10 +32,15 @@ extension_sql_file!(
     ]
 );
 extension_sql_file!(
+    "../sql/schema/55_access.sql",
+    name = "access_tables",
+    requires = ["events", api::access::reads_all_customers, api::access::reads_own_customers]
+);
+extension_sql_file!(
     "../sql/schema/60_views.sql",
     name = "views",
     requires = [
-        "events",
+        "access_tables",
         clock::clock,
         api::events::next_transaction_id,
         api::limits::limit_window,
@@ -54,8 +59,9 @@ extension_sql_file!(
     requires =
         ["pools", api::metering::check_metering, api::metering::metering_trigger, api::metering::charge_inserted]
 );
-extension_sql_file!("../sql/schema/70_dump.sql", name = "dump", requires = ["events"]);
-extension_sql_file!("../sql/schema/80_comments.sql", name = "comments", requires = ["views"]);
+extension_sql_file!("../sql/schema/68_access.sql", name = "access", requires = ["views"]);
+extension_sql_file!("../sql/schema/70_dump.sql", name = "dump", requires = ["access"]);
+extension_sql_file!("../sql/schema/80_comments.sql", name = "comments", requires = ["access"]);
 extension_sql_file!("../sql/schema/90_functions.sql", name = "functions", finalize);
 
 #[pg_guard]

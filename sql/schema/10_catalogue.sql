@@ -1,6 +1,31 @@
+SET LOCAL search_path TO pg_catalog, pg_temp; -- no name or operator from anywhere else
+
 -- The catalogue: what can be granted, what can be used, and at what rate.
 -- Small tables, written by the define_* functions only, shared by all customers. They check what a row refers to; there are
 -- no foreign keys, since a parallel restore loads the tables of an extension in any order.
+
+-- The schema may have been there before (a restore makes it first, DROP EXTENSION leaves it). Whoever owned it, could create in it or
+-- had put something into it could later take calls and operators over, and drop the extension with the schema.
+DO $$
+BEGIN
+    IF EXISTS (
+        SELECT FROM pg_catalog.pg_namespace n
+        WHERE n.nspname OPERATOR(pg_catalog.=) 'credit_pools'
+          AND (NOT EXISTS (SELECT FROM pg_catalog.pg_roles r
+                           WHERE r.oid OPERATOR(pg_catalog.=) n.nspowner
+                             AND (r.rolsuper OR r.rolname OPERATOR(pg_catalog.=) CURRENT_USER))
+               OR EXISTS (SELECT FROM pg_catalog.aclexplode(n.nspacl) a
+                          WHERE a.privilege_type OPERATOR(pg_catalog.=) 'CREATE' AND a.grantee OPERATOR(pg_catalog.<>) n.nspowner)
+               OR EXISTS (SELECT FROM pg_catalog.pg_depend d
+                          WHERE d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_namespace'::pg_catalog.regclass
+                            AND d.refobjid OPERATOR(pg_catalog.=) n.oid
+                            AND d.classid OPERATOR(pg_catalog.<>) 'pg_catalog.pg_extension'::pg_catalog.regclass)))
+    THEN
+        RAISE EXCEPTION 'the schema credit_pools is not empty, or not a superuser''s alone'
+            USING ERRCODE = '42501', HINT = 'Drop the schema credit_pools and let CREATE EXTENSION make it.';
+    END IF;
+END
+$$;
 
 -- Ids are compared byte by byte and handed to Rust as they are: both want UTF-8.
 DO $$
@@ -71,3 +96,5 @@ CREATE TABLE credit_pools.rate (
     PRIMARY KEY (feature_id, plan_id, effective_at),
     CHECK ((credits_per_unit IS NULL) <> (formula IS NULL))
 );
+
+SET LOCAL search_path TO credit_pools, pg_temp; -- as CREATE EXTENSION has set it

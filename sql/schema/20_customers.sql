@@ -1,3 +1,5 @@
+SET LOCAL search_path TO pg_catalog, pg_temp; -- no name or operator from anywhere else
+
 -- Customers, their resources and subscriptions. resource_id '' is the customer's global scope: key columns
 -- cannot be NULL, and one plan then serves both. Views show NULL.
 
@@ -58,3 +60,5 @@ CREATE UNIQUE INDEX subscription_one_active
 CREATE INDEX subscription_scope ON credit_pools.subscription (customer_id, resource_id);
 -- The subscriptions that the clock will end, for maintenance.
 CREATE INDEX subscription_ending ON credit_pools.subscription (ends_at) WHERE status = 'active' AND ends_at < 'infinity';
+
+SET LOCAL search_path TO credit_pools, pg_temp; -- as CREATE EXTENSION has set it

@@ -1,3 +1,5 @@
+SET LOCAL search_path TO pg_catalog, pg_temp; -- no name or operator from anywhere else
+
 -- Pools, grants and the ledger. There are no foreign keys from here to the customer or the catalogue: a
 -- foreign key locks the row it points to, and nothing may be shared between two pools.
 
@@ -259,3 +261,5 @@ CREATE TABLE credit_pools.idempotency_key (
     created_at timestamptz NOT NULL,
     PRIMARY KEY (customer_id, call, key)
 );
+
+SET LOCAL search_path TO credit_pools, pg_temp; -- as CREATE EXTENSION has set it

@@ -1,3 +1,5 @@
+SET LOCAL search_path TO pg_catalog, pg_temp; -- no name or operator from anywhere else
+
 -- Auto-recharge: policies, what they spent per period, and every decision. resource_id '' is the policy of
 -- all pools of the customer and credit type; otherwise an override for that resource's pool.
 
@@ -78,3 +80,5 @@ CREATE INDEX recharge_claimable
 -- Skips whose reason ends by the clock (cooldown, a period's limit), for maintenance to look at the pool again.
 CREATE INDEX recharge_look_again
     ON credit_pools.recharge (next_attempt_at) WHERE status = 'skipped' AND next_attempt_at IS NOT NULL;
+
+SET LOCAL search_path TO credit_pools, pg_temp; -- as CREATE EXTENSION has set it

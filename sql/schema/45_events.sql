@@ -1,3 +1,5 @@
+SET LOCAL search_path TO pg_catalog, pg_temp; -- no name or operator from anywhere else
+
 -- What happened, for those who are to hear of it (an outbox), and at what balance they are to hear.
 
 -- Levels of a customer's own, in place of the credit type's. A new pool takes them over.
@@ -39,3 +41,5 @@ CREATE TABLE credit_pools.event_consumer (
     created_at timestamptz NOT NULL,
     acknowledged_at timestamptz
 );
+
+SET LOCAL search_path TO credit_pools, pg_temp; -- as CREATE EXTENSION has set it

@@ -11,13 +11,14 @@ CREATE TRIGGER pool_evaluate_recharge
     AFTER UPDATE ON credit_pools.pool
     FOR EACH ROW EXECUTE FUNCTION credit_pools.evaluate_recharge();
 
--- Sessions keep rates and credit types in memory; this tells them all, at commit, that these have changed.
+-- Sessions keep rates and credit types in memory; this tells them all, at commit, that these have changed. For each row:
+-- on a subscriber no others fire.
 CREATE TRIGGER rate_changed
     AFTER INSERT OR UPDATE OR DELETE ON credit_pools.rate
-    FOR EACH STATEMENT EXECUTE FUNCTION credit_pools.catalogue_changed();
+    FOR EACH ROW EXECUTE FUNCTION credit_pools.catalogue_changed();
 CREATE TRIGGER credit_type_changed
     AFTER INSERT OR UPDATE OR DELETE ON credit_pools.credit_type
-    FOR EACH STATEMENT EXECUTE FUNCTION credit_pools.catalogue_changed();
+    FOR EACH ROW EXECUTE FUNCTION credit_pools.catalogue_changed();
 ALTER TABLE credit_pools.rate ENABLE ALWAYS TRIGGER rate_changed;
 ALTER TABLE credit_pools.credit_type ENABLE ALWAYS TRIGGER credit_type_changed;
 

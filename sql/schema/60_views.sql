@@ -1,7 +1,13 @@
+SET LOCAL search_path TO pg_catalog, pg_temp; -- no name or operator from anywhere else
+
 -- What one reads. Where something is due in a pool by the clock and not yet booked, the figures come from
 -- the same rules that will book it (pool_now, grants_now), so that reads are right to the instant.
+--
+-- They run with the rights of who reads. Row-level security leaves the tables to roles that read all customers; the last
+-- part of each view has what a tenant may see. For each role one of the two is false when the query is planned, and costs
+-- nothing (sql/schema/55_access.sql).
 
-CREATE VIEW credit_pools.pools AS
+CREATE VIEW credit_pools.pools WITH (security_invoker) AS
 SELECT p.customer_id,
        p.resource_id,
        p.credit_type_id,
@@ -53,10 +59,17 @@ SELECT p.customer_id,
        p.created_at
 FROM credit_pools.pool p
 CROSS JOIN LATERAL credit_pools.pool_now(p.customer_id, p.pool_id) n
-WHERE p.next_transition_at <= credit_pools.clock();
+WHERE p.next_transition_at <= credit_pools.clock()
+UNION ALL
+SELECT own.* FROM credit_pools.own_rows('pools') AS own (
+    customer_id text COLLATE "C", resource_id text COLLATE "C", credit_type_id text COLLATE "C", pool_id bigint,
+    balance numeric, granted numeric, consumed numeric, expired numeric, voided numeric, held numeric, debt numeric,
+    restricted numeric, overdraft_limit numeric, status text, next_expiry_at timestamptz,
+    next_expiry_amount numeric, utilization numeric, metadata jsonb, created_at timestamptz)
+WHERE credit_pools.reads_own_customers();
 
 -- A renewal that is due but not booked is a grant without grant_id, so that the grants always make up the balance.
-CREATE VIEW credit_pools.grants AS
+CREATE VIEW credit_pools.grants WITH (security_invoker) AS
 SELECT p.customer_id,
        p.resource_id,
        p.credit_type_id,
@@ -131,9 +144,19 @@ FROM credit_pools.pool p
 CROSS JOIN LATERAL credit_pools.grants_now(p.customer_id, p.pool_id) n
 LEFT JOIN credit_pools.pool_grant g ON g.customer_id = p.customer_id AND g.grant_id = n.grant_id
 LEFT JOIN credit_pools.schedule s ON s.customer_id = p.customer_id AND s.schedule_id = n.schedule_id
-WHERE p.next_transition_at <= credit_pools.clock();
+WHERE p.next_transition_at <= credit_pools.clock()
+UNION ALL
+SELECT own.* FROM credit_pools.own_rows('grants') AS own (
+    customer_id text COLLATE "C", resource_id text COLLATE "C", credit_type_id text COLLATE "C", grant_id bigint,
+    pool_id bigint, category text, priority smallint, amount numeric, remaining numeric, available numeric,
+    held numeric, consumed numeric, expired numeric, voided numeric, status text, effective_at timestamptz,
+    expires_at timestamptz, price numeric, price_currency text, source text, subscription_id text COLLATE "C",
+    recharge_id bigint, reason text, metadata jsonb, created_at timestamptz, feature_ids text[] COLLATE "C",
+    display_name text, payment_reference text, plan_id text COLLATE "C", entry_id text COLLATE "C",
+    period_start timestamptz, source_grant_id bigint)
+WHERE credit_pools.reads_own_customers();
 
-CREATE VIEW credit_pools.ledger AS
+CREATE VIEW credit_pools.ledger WITH (security_invoker) AS
 SELECT e.customer_id,
        p.resource_id,
        p.credit_type_id,
@@ -159,9 +182,17 @@ SELECT e.customer_id,
        e.entry_hash
 FROM credit_pools.pool p
 JOIN credit_pools.ledger_entry e ON e.customer_id = p.customer_id AND e.pool_id = p.pool_id
-WHERE e.seq > 0;
+WHERE e.seq > 0
+UNION ALL
+SELECT own.* FROM credit_pools.own_rows('ledger') AS own (
+    customer_id text COLLATE "C", resource_id text COLLATE "C", credit_type_id text COLLATE "C", pool_id bigint,
+    seq bigint, entry_type text, amount numeric, balance_before numeric, balance_after numeric, grant_id bigint,
+    usage_id bigint, feature_id text COLLATE "C", value numeric, reservation_id text COLLATE "C",
+    recharge_id bigint, idempotency_key text COLLATE "C", actor text, reason text, dimensions jsonb, metadata jsonb,
+    effective_at timestamptz, recorded_at timestamptz, entry_hash bytea)
+WHERE credit_pools.reads_own_customers();
 
-CREATE VIEW credit_pools.usage_events AS
+CREATE VIEW credit_pools.usage_events WITH (security_invoker) AS
 SELECT e.customer_id,
        p.resource_id,
        p.credit_type_id,
@@ -182,10 +213,17 @@ SELECT e.customer_id,
 FROM credit_pools.pool p
 JOIN credit_pools.ledger_entry e ON e.customer_id = p.customer_id AND e.pool_id = p.pool_id
 LEFT JOIN credit_pools.usage_reversal r ON r.customer_id = e.customer_id AND r.usage_id = e.usage_id
-WHERE e.credits IS NOT NULL;
+WHERE e.credits IS NOT NULL
+UNION ALL
+SELECT own.* FROM credit_pools.own_rows('usage_events') AS own (
+    customer_id text COLLATE "C", resource_id text COLLATE "C", credit_type_id text COLLATE "C", usage_id bigint,
+    pool_id bigint, feature_id text COLLATE "C", value numeric, credits numeric, reversed numeric, rate numeric,
+    dimensions jsonb, occurred_at timestamptz, recorded_at timestamptz, shortfall numeric,
+    idempotency_key text COLLATE "C", metadata jsonb, reservation_id text COLLATE "C")
+WHERE credit_pools.reads_own_customers();
 
 -- A hold whose time is over holds nothing, whether or not that has been booked.
-CREATE VIEW credit_pools.reservations AS
+CREATE VIEW credit_pools.reservations WITH (security_invoker) AS
 SELECT r.customer_id,
        p.resource_id,
        p.credit_type_id,
@@ -206,11 +244,18 @@ SELECT r.customer_id,
        r.metadata
 FROM credit_pools.reservation r
 JOIN credit_pools.pool p ON p.customer_id = r.customer_id AND p.pool_id = r.pool_id
-CROSS JOIN LATERAL (SELECT r.status = 'active' AND r.expires_at <= credit_pools.clock() AS over) t;
+CROSS JOIN LATERAL (SELECT r.status = 'active' AND r.expires_at <= credit_pools.clock() AS over) t
+UNION ALL
+SELECT own.* FROM credit_pools.own_rows('reservations') AS own (
+    customer_id text COLLATE "C", resource_id text COLLATE "C", credit_type_id text COLLATE "C",
+    reservation_id text COLLATE "C", pool_id bigint, status text, amount numeric, held numeric, charged numeric,
+    feature_id text COLLATE "C", value numeric, rate numeric, formula text, dimensions jsonb,
+    expires_at timestamptz, created_at timestamptz, closed_at timestamptz, metadata jsonb)
+WHERE credit_pools.reads_own_customers();
 
 -- One row per subscription, whatever number of credit types its scope has pools for: credit_type_ids has
 -- them all, credit_type_id the only one where there is one.
-CREATE VIEW credit_pools.subscriptions AS
+CREATE VIEW credit_pools.subscriptions WITH (security_invoker) AS
 SELECT s.customer_id,
        NULLIF(s.resource_id, '') AS resource_id,
        CASE WHEN array_length(t.ids, 1) = 1 THEN t.ids[1] END AS credit_type_id,
@@ -237,9 +282,17 @@ FROM credit_pools.subscription s
 CROSS JOIN LATERAL (
     SELECT array_agg(p.credit_type_id ORDER BY p.credit_type_id) AS ids
     FROM credit_pools.pool p
-    WHERE p.customer_id = s.customer_id AND p.scope_id = s.resource_id) t;
+    WHERE p.customer_id = s.customer_id AND p.scope_id = s.resource_id) t
+UNION ALL
+SELECT own.* FROM credit_pools.own_rows('subscriptions') AS own (
+    customer_id text COLLATE "C", resource_id text COLLATE "C", credit_type_id text COLLATE "C",
+    subscription_id text COLLATE "C", plan_id text COLLATE "C", status text, starts_at timestamptz,
+    ends_at timestamptz, time_zone text, quantities jsonb, rate_overrides jsonb, amount_overrides jsonb,
+    metadata jsonb, created_at timestamptz, updated_at timestamptz, credit_type_ids text[] COLLATE "C",
+    cancelled_at timestamptz, end_credits text)
+WHERE credit_pools.reads_own_customers();
 
-CREATE VIEW credit_pools.recharges AS
+CREATE VIEW credit_pools.recharges WITH (security_invoker) AS
 SELECT r.customer_id,
        NULLIF(r.resource_id, '') AS resource_id,
        r.credit_type_id,
@@ -261,9 +314,16 @@ SELECT r.customer_id,
        r.worker,
        r.lease_expires_at,
        r.cause_seq
-FROM credit_pools.recharge r;
+FROM credit_pools.recharge r
+UNION ALL
+SELECT own.* FROM credit_pools.own_rows('recharges') AS own (
+    customer_id text COLLATE "C", resource_id text COLLATE "C", credit_type_id text COLLATE "C", recharge_id bigint,
+    pool_id bigint, status text, reason text, amount numeric, price numeric, price_currency text, grant_id bigint,
+    attempts integer, payment_reference text, created_at timestamptz, updated_at timestamptz, balance numeric,
+    evaluations bigint, next_attempt_at timestamptz, worker text, lease_expires_at timestamptz, cause_seq bigint)
+WHERE credit_pools.reads_own_customers();
 
-CREATE VIEW credit_pools.auto_recharge_policies AS
+CREATE VIEW credit_pools.auto_recharge_policies WITH (security_invoker) AS
 SELECT r.customer_id,
        NULLIF(r.resource_id, '') AS resource_id,
        r.credit_type_id,
@@ -288,10 +348,18 @@ SELECT r.customer_id,
         ORDER BY s.period_start DESC LIMIT 1) AS spent_in_period,
        r.created_at,
        r.updated_at
-FROM credit_pools.recharge_policy r;
+FROM credit_pools.recharge_policy r
+UNION ALL
+SELECT own.* FROM credit_pools.own_rows('auto_recharge_policies') AS own (
+    customer_id text COLLATE "C", resource_id text COLLATE "C", credit_type_id text COLLATE "C", enabled boolean,
+    threshold numeric, target_balance numeric, recharge_amount numeric, price_per_credit numeric,
+    price_currency text, max_spend numeric, spend_period interval, max_count bigint, cooldown interval,
+    grant_expires_after interval, settlement text, max_failures integer, backoff interval, spent_in_period numeric,
+    created_at timestamptz, updated_at timestamptz)
+WHERE credit_pools.reads_own_customers();
 
 -- What counts in a window that is over counts no more, whether or not anybody has used credits since.
-CREATE VIEW credit_pools.limits AS
+CREATE VIEW credit_pools.limits WITH (security_invoker) AS
 SELECT l.customer_id,
        NULLIF(l.scope_id, '') AS resource_id,
        l.credit_type_id,
@@ -313,12 +381,18 @@ CROSS JOIN LATERAL (
     JOIN credit_pools.pool p ON p.customer_id = r.customer_id AND p.pool_id = r.pool_id
     WHERE r.customer_id = l.customer_id AND p.credit_type_id = l.credit_type_id
       AND (l.all_resources OR p.scope_id = l.scope_id)
-      AND r.status = 'active' AND r.created_at >= w.window_start AND r.expires_at <= credit_pools.clock()) u;
+      AND r.status = 'active' AND r.created_at >= w.window_start AND r.expires_at <= credit_pools.clock()) u
+UNION ALL
+SELECT own.* FROM credit_pools.own_rows('limits') AS own (
+    customer_id text COLLATE "C", resource_id text COLLATE "C", credit_type_id text COLLATE "C",
+    all_resources boolean, amount numeric, per interval, used numeric, remaining numeric, window_start timestamptz,
+    window_end timestamptz, created_at timestamptz, updated_at timestamptz)
+WHERE credit_pools.reads_own_customers();
 
 -- Up to the newest event before which none can still come. The ids are compared as numbers: a transaction id of 64 bits
 -- never wraps. After a crash transaction ids that left no trace are given again, so that a horizon may lie ahead: then
 -- nobody may be writing at all.
-CREATE VIEW credit_pools.events AS
+CREATE VIEW credit_pools.events WITH (security_invoker) AS
 SELECT e.customer_id,
        e.resource_id,
        e.credit_type_id,
@@ -333,9 +407,14 @@ WHERE e.event_id <= (
     WHERE b.horizon <= (
         SELECT CASE WHEN credit_pools.next_transaction_id() <= x.oldest THEN 9223372036854775807 ELSE x.oldest END
         FROM (SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS oldest) x)
-    ORDER BY b.event_id DESC LIMIT 1);
+    ORDER BY b.event_id DESC LIMIT 1)
+UNION ALL
+SELECT own.* FROM credit_pools.own_rows('events') AS own (
+    customer_id text COLLATE "C", resource_id text COLLATE "C", credit_type_id text COLLATE "C", event_id bigint,
+    type text COLLATE "C", data jsonb, created_at timestamptz, pool_id bigint)
+WHERE credit_pools.reads_own_customers();
 
-CREATE VIEW credit_pools.event_consumers AS
+CREATE VIEW credit_pools.event_consumers WITH (security_invoker) AS
 SELECT c.consumer,
        c.event_id,
        (SELECT e.created_at FROM credit_pools.event e
@@ -344,7 +423,7 @@ SELECT c.consumer,
        c.acknowledged_at
 FROM credit_pools.event_consumer c;
 
-CREATE VIEW credit_pools.balance_alerts AS
+CREATE VIEW credit_pools.balance_alerts WITH (security_invoker) AS
 SELECT NULL::text AS customer_id,
        NULL::text AS resource_id,
        t.credit_type_id,
@@ -360,4 +439,11 @@ SELECT a.customer_id,
        a.thresholds,
        a.percents,
        a.updated_at
-FROM credit_pools.balance_alert a;
+FROM credit_pools.balance_alert a
+UNION ALL
+SELECT own.* FROM credit_pools.own_rows('balance_alerts') AS own (
+    customer_id text COLLATE "C", resource_id text, credit_type_id text COLLATE "C", thresholds numeric[],
+    percents numeric[], updated_at timestamptz)
+WHERE credit_pools.reads_own_customers();
+
+SET LOCAL search_path TO credit_pools, pg_temp; -- as CREATE EXTENSION has set it

@@ -23,6 +23,7 @@ SELECT pg_catalog.pg_extension_config_dump('credit_pools.recharge', '');
 SELECT pg_catalog.pg_extension_config_dump('credit_pools.balance_alert', '');
 SELECT pg_catalog.pg_extension_config_dump('credit_pools.event', '');
 SELECT pg_catalog.pg_extension_config_dump('credit_pools.event_consumer', '');
+SELECT pg_catalog.pg_extension_config_dump('credit_pools.role_access', '');
 SELECT pg_catalog.pg_extension_config_dump('credit_pools.pool_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('credit_pools.grant_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('credit_pools.usage_id_seq', '');

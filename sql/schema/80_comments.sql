@@ -257,3 +257,11 @@ COMMENT ON COLUMN credit_pools.balance_alerts.credit_type_id IS 'The credit curr
 COMMENT ON COLUMN credit_pools.balance_alerts.thresholds IS 'Levels in credits, highest first';
 COMMENT ON COLUMN credit_pools.balance_alerts.percents IS 'Levels in percent of what is granted and has not expired, highest first';
 COMMENT ON COLUMN credit_pools.balance_alerts.updated_at IS 'When they were set; NULL for a default';
+
+COMMENT ON TABLE credit_pools.role_access IS 'What grant_access has given to roles; read the view access';
+COMMENT ON VIEW credit_pools.access IS 'One row per access that grant_access has given. A role that was dropped keeps its rows, without any privilege, until revoke_access or by hand';
+COMMENT ON COLUMN credit_pools.access.role_name IS 'Role, as it is named in pg_roles';
+COMMENT ON COLUMN credit_pools.access.level IS 'admin, app, meter, reader or tenant';
+COMMENT ON COLUMN credit_pools.access.customer_id IS 'Whose rows a tenant sees; NULL for the other levels';
+COMMENT ON COLUMN credit_pools.access.resource_id IS 'The one resource whose rows a tenant sees; NULL: the whole customer';
+COMMENT ON COLUMN credit_pools.access.granted_at IS 'When it was given';

@@ -58,6 +58,15 @@ COMMENT ON FUNCTION credit_pools.balance_at IS 'The sums of a pool at an instant
 COMMENT ON FUNCTION credit_pools.verify_ledger IS 'A row per problem in the books, none where they are sound: the hash chain, gaps, running balance and order of each ledger, and grants, holds, usages, recharges and pools against it. NULL = not restricted. heads: rows of ledger_head that were kept elsewhere, as a JSON array; each must still be in its chain. Reads only, one snapshot, no lock. Errors PC002, 22023.';
 COMMENT ON FUNCTION credit_pools.ledger_head IS 'The last row of each ledger, its hash before all: kept elsewhere, verify_ledger(heads => …) shows whether anything up to it was changed since. NULL = not restricted. Errors PC002, 22023.';
 
+COMMENT ON FUNCTION credit_pools.grant_access IS 'Gives a role the privileges of a level: meter (report, reserve, check), reader (views and questions), app (meter, reader, provision, grant, payments, events), admin (all), or tenant (views and questions, the rows of customer_id alone, or of one resource_id). Levels add up, but a tenant has no other (PC005). changed: false where the role had it. Locks the table role_access. Errors PC002, PC005, 22023.';
+COMMENT ON FUNCTION credit_pools.revoke_access IS 'Takes a level (NULL = all), or one customer or resource of a tenant, from a role, and with it every privilege on the extension''s objects that its other levels do not give. Errors PC002, 22023.';
+COMMENT ON FUNCTION credit_pools.objects_of_level IS 'Internal, for grant_access: the functions, views and tables of a level';
+COMMENT ON FUNCTION credit_pools.apply_access IS 'Internal, for grant_access and revoke_access: privileges as role_access says';
+COMMENT ON FUNCTION credit_pools.reads_all_customers IS 'Internal, for row-level security: the privilege to execute it is the right to see the rows of all customers';
+COMMENT ON FUNCTION credit_pools.reads_own_customers IS 'Internal, for the views: the privilege to execute it makes a role a tenant';
+COMMENT ON FUNCTION credit_pools.own_rows IS 'Internal, for the views: the rows of a view that the tenant who calls may see';
+COMMENT ON FUNCTION credit_pools.access_support IS 'Internal: what the planner may know of reads_all_customers and reads_own_customers';
+
 COMMENT ON FUNCTION credit_pools.pool_now IS 'Internal, for the view pools: the figures of a pool as of this instant';
 COMMENT ON FUNCTION credit_pools.grants_now IS 'Internal, for the view grants: the grants of a pool as of this instant';
 COMMENT ON FUNCTION credit_pools.evaluate_recharge IS 'Internal: trigger on pool';

@@ -5,15 +5,16 @@ use pgrx::JsonB;
 use pgrx::prelude::*;
 
 use super::args::{self, JsonText};
-use super::call;
 use super::reservations::what;
 use super::usage::Arguments;
+use super::{call, read, visible, visible_customer};
 use crate::engine::checking;
 use crate::engine::explaining;
 use crate::engine::usage::{Behavior, Request};
+use crate::error::Error;
 use crate::store::spi;
 
-#[pg_extern(security_definer)]
+#[pg_extern]
 #[search_path(pg_catalog, pg_temp)]
 fn check_credits(
     customer_id: default!(Option<&str>, "NULL"),
@@ -34,10 +35,12 @@ fn check_credits(
         name!(credit_type_id, Option<String>),
     ),
 > {
-    let checked = call(|| {
+    let checked = read(|reach| {
+        let (customer_id, resource_id) = (args::id("customer_id", customer_id)?, args::resource(resource_id)?);
+        visible(reach, customer_id, resource_id)?;
         checking::check(&Request {
-            customer_id: args::id("customer_id", customer_id)?,
-            resource_id: args::resource(resource_id)?,
+            customer_id,
+            resource_id,
             what: what(credit_type_id, &amount, feature_id, &value)?,
             occurred_at: None,
             on_insufficient: OnInsufficient::Reject,
@@ -116,7 +119,7 @@ fn estimate_usage(
     ))
 }
 
-#[pg_extern(security_definer)]
+#[pg_extern]
 #[search_path(pg_catalog, pg_temp)]
 fn explain_usage(
     customer_id: default!(Option<&str>, "NULL"),
@@ -148,8 +151,16 @@ fn explain_usage(
         name!(explanation, String),
     ),
 > {
-    let explained =
-        call(|| explaining::explain(args::id("customer_id", customer_id)?, args::required("usage_id", usage_id)?));
+    let explained = read(|reach| {
+        let (customer_id, usage_id) = (args::id("customer_id", customer_id)?, args::required("usage_id", usage_id)?);
+        if !reach.touches(customer_id) {
+            visible_customer(reach, customer_id)?;
+        }
+        let explained = explaining::explain(customer_id, usage_id)?;
+        // One of another resource is none to it.
+        let seen = reach.covers(customer_id, &explained.resource_id);
+        if seen { Ok(explained) } else { Err(Error::unknown("usage", usage_id)) }
+    });
     let head = explained.head;
     let dimensions = head.dimensions.as_deref().and_then(|text| serde_json::from_str(text).ok());
     TableIterator::once((

@@ -3,7 +3,7 @@
 use credit_pools_domain::Figures;
 use pgrx::prelude::*;
 
-use super::{args, call};
+use super::{args, read, visible};
 use crate::engine::reading;
 use crate::store::spi;
 
@@ -102,7 +102,7 @@ fn grants_now(
     }))
 }
 
-#[pg_extern(stable, security_definer)]
+#[pg_extern(stable)]
 #[search_path(pg_catalog, pg_temp)]
 fn balance_at(
     customer_id: default!(Option<&str>, "NULL"),
@@ -122,10 +122,12 @@ fn balance_at(
         name!(debt, AnyNumeric),
     ),
 > {
-    let Figures { balance, held, debt, granted, consumed, expired, voided, .. } = call(|| {
+    let Figures { balance, held, debt, granted, consumed, expired, voided, .. } = read(|reach| {
+        let (customer_id, resource_id) = (args::id("customer_id", customer_id)?, args::resource(resource_id)?);
+        visible(reach, customer_id, resource_id)?;
         reading::balance_at(
-            args::id("customer_id", customer_id)?,
-            args::resource(resource_id)?,
+            customer_id,
+            resource_id,
             args::id("credit_type_id", credit_type_id)?,
             args::finite_instant("at", at)?,
             args::finite_instant("known_at", known_at)?,

@@ -4,8 +4,8 @@ use credit_pools_domain::{Amount, Span};
 use pgrx::prelude::*;
 
 use super::args;
-use super::call;
 use super::grants::reference;
+use super::{call, read, visible_customer};
 use crate::engine::policies::{self, Covered};
 use crate::engine::{payments, recharging};
 use crate::error::{Error, Result};
@@ -314,7 +314,7 @@ fn claim_recharges(
     }))
 }
 
-#[pg_extern(stable, security_definer)]
+#[pg_extern(stable)]
 #[search_path(pg_catalog, pg_temp)]
 fn explain_recharge(
     customer_id: default!(Option<&str>, "NULL"),
@@ -347,10 +347,12 @@ fn explain_recharge(
         name!(last_recharge_id, Option<i64>),
     ),
 > {
-    let found = call(|| {
+    let found = read(|reach| {
         let customer_id = args::id("customer_id", customer_id)?;
         let credit_type_id = args::id("credit_type_id", credit_type_id)?;
         let resource_id = args::resource(resource_id)?;
+        // The policy counts what all pools of the customer have spent.
+        visible_customer(reach, customer_id)?;
         spi::reading(|| recharging::explain(customer_id, credit_type_id, resource_id))
     });
     let (policy, outcome) = (found.policy.as_ref(), found.outcome.as_ref());

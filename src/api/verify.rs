@@ -6,11 +6,12 @@ use pgrx::prelude::*;
 use serde_json::Value;
 
 use super::args::{self, JsonText};
-use super::call;
+use super::{hidden, read, visible};
 use crate::engine::verifying::{self, KeptHeads};
 use crate::error::Result;
-use crate::store::spi;
+use crate::store::access::{Reach, Scope};
 use crate::store::verification::Selection;
+use crate::store::{customers, spi};
 
 fn selection<'a>(
     customer_id: Option<&'a str>,
@@ -24,7 +25,29 @@ fn selection<'a>(
     })
 }
 
-#[pg_extern(stable, security_definer)]
+/// What of a selection the caller may see: all of it, or those of its scopes that lie in it.
+fn within<'a>(reach: &'a Reach, of: Selection<'a>) -> Result<Vec<Selection<'a>>> {
+    let Reach::Own(scopes) = reach else { return Ok(vec![of]) };
+    match (of.customer_id, of.resource_id) {
+        (Some(customer_id), Some(resource_id)) => visible(reach, customer_id, resource_id).map(|()| vec![of]),
+        (Some(customer_id), None) if reach.covers_customer(customer_id) => Ok(vec![of]),
+        (Some(customer_id), None) if !reach.touches(customer_id) => Err(hidden(customer_id, "")),
+        _ => {
+            let asked = scopes.iter().filter(|scope| of.customer_id.is_none_or(|id| id == scope.customer_id));
+            let own = |scope: &'a Scope| Selection {
+                customer_id: Some(&scope.customer_id),
+                resource_id: scope.resource_id.as_deref(),
+                ..of
+            };
+            // One that was given before it was made is not there yet.
+            let there =
+                |of: &Selection| customers::resource_exists(of.customer_id.unwrap_or(""), of.resource_id.unwrap_or(""));
+            Ok(asked.map(own).filter(there).collect())
+        }
+    }
+}
+
+#[pg_extern(stable)]
 #[search_path(pg_catalog, pg_temp)]
 fn verify_ledger(
     customer_id: default!(Option<&str>, "NULL"),
@@ -43,10 +66,14 @@ fn verify_ledger(
         name!(detail, JsonB),
     ),
 > {
-    let found = call(|| {
+    let found = read(|reach| {
         let of = selection(customer_id, resource_id, credit_type_id)?;
         let mut heads = args::json(&heads).map(KeptHeads::parse).transpose()?.unwrap_or_default();
-        verifying::verify(&of, &mut heads)
+        let mut found = Vec::new();
+        for of in within(reach, of)? {
+            found.extend(verifying::verify(&of, &mut heads)?);
+        }
+        Ok(found)
     });
     TableIterator::new(found.into_iter().map(|found| {
         (
@@ -61,7 +88,7 @@ fn verify_ledger(
     }))
 }
 
-#[pg_extern(stable, security_definer)]
+#[pg_extern(stable)]
 #[search_path(pg_catalog, pg_temp)]
 fn ledger_head(
     customer_id: default!(Option<&str>, "NULL"),
@@ -80,7 +107,13 @@ fn ledger_head(
         name!(recorded_at, TimestampWithTimeZone),
     ),
 > {
-    let heads = call(|| verifying::heads(&selection(customer_id, resource_id, credit_type_id)?));
+    let heads = read(|reach| {
+        let mut heads = Vec::new();
+        for of in within(reach, selection(customer_id, resource_id, credit_type_id)?)? {
+            heads.extend(verifying::heads(&of)?);
+        }
+        Ok(heads)
+    });
     TableIterator::new(heads.into_iter().map(|head| {
         let pool = head.pool;
         (

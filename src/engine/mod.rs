@@ -9,6 +9,7 @@ pub mod batching;
 pub mod catalogue;
 pub mod checking;
 pub mod explaining;
+pub mod giving_access;
 pub mod granting;
 pub mod holding;
 pub mod lifecycle;

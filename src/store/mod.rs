@@ -1,5 +1,6 @@
 //! Every SQL statement of the extension, a file per table family. Turns rows into domain values and back.
 
+pub mod access;
 pub mod alerts;
 pub mod cache;
 pub mod catalogue;

@@ -610,3 +610,45 @@ fn interval_datum(span: Span) -> Option<pg_sys::Datum> {
         Some(pg_sys::Datum::from(interval))
     }
 }
+
+/// Runs a query that is made for the occasion and hands its rows over in pieces, in the caller's snapshot.
+pub fn in_pieces(
+    sql: &str,
+    args: &[Arg],
+    piece: std::ffi::c_long,
+    take: &mut impl FnMut(*mut pg_sys::SPITupleTable, u64),
+) {
+    let Ok(sql) = CString::new(sql) else { return };
+    let mut types: Vec<pg_sys::Oid> = args.iter().map(Arg::type_oid).collect();
+    let datums: Vec<Option<pg_sys::Datum>> = args.iter().map(Arg::datum).collect();
+    let nulls: Vec<std::ffi::c_char> =
+        datums.iter().map(|datum| if datum.is_some() { b' ' } else { b'n' } as std::ffi::c_char).collect();
+    let mut values: Vec<pg_sys::Datum> = datums.iter().map(|d| d.unwrap_or(pg_sys::Datum::from(0))).collect();
+    // SAFETY: one type, value and mark per parameter. The cursor is closed here or, on an error, by the end of the
+    // transaction; each piece is freed before the next is fetched.
+    unsafe {
+        let portal = pg_sys::SPI_cursor_open_with_args(
+            std::ptr::null(),
+            sql.as_ptr(),
+            types.len() as i32,
+            types.as_mut_ptr(),
+            values.as_mut_ptr(),
+            nulls.as_ptr(),
+            true,
+            0,
+        );
+        loop {
+            pgrx::check_for_interrupts!();
+            pg_sys::SPI_cursor_fetch(portal, true, piece);
+            let (table, count) = (pg_sys::SPI_tuptable, pg_sys::SPI_processed);
+            if count > 0 {
+                take(table, count);
+            }
+            pg_sys::SPI_freetuptable(table);
+            if count == 0 {
+                break;
+            }
+        }
+        pg_sys::SPI_cursor_close(portal);
+    }
+}

@@ -1,0 +1,45 @@
+SET LOCAL search_path TO pg_catalog, pg_temp; -- no name or operator from anywhere else
+
+-- Who may see what. The privilege to execute reads_all_customers() is the right to see the rows of all customers; that to
+-- execute reads_own_customers() makes a role a tenant, which sees what role_access names. grant_access (68_access.sql) gives both.
+
+-- One row per access that was given. resource_id '' is the whole customer; customer_id is '' but for tenants.
+CREATE TABLE credit_pools.role_access (
+    role_name text COLLATE "C" NOT NULL,
+    level text COLLATE "C" NOT NULL CHECK (level IN ('admin', 'app', 'meter', 'reader', 'tenant')),
+    customer_id text COLLATE "C" NOT NULL,
+    resource_id text COLLATE "C" NOT NULL,
+    granted_at timestamptz NOT NULL,
+    PRIMARY KEY (role_name, level, customer_id, resource_id),
+    CHECK ((level = 'tenant') = (customer_id <> ''))
+);
+
+CREATE FUNCTION credit_pools.access_support(internal) RETURNS internal
+    LANGUAGE c STRICT AS 'MODULE_PATHNAME', 'credit_pools_access_support';
+ALTER FUNCTION credit_pools.reads_all_customers() SUPPORT credit_pools.access_support;
+ALTER FUNCTION credit_pools.reads_own_customers() SUPPORT credit_pools.access_support;
+
+-- A tenant's rows of a view. A function shows nothing of what it reads: no estimate, no count of rows left out.
+CREATE FUNCTION credit_pools.own_rows(view pg_catalog.text) RETURNS SETOF record
+    LANGUAGE c STABLE SET search_path TO pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'credit_pools_own_rows';
+
+-- Every table, also those that no view reads: what is not granted today may be tomorrow. Functions that write run as the
+-- owner, who is not concerned.
+DO $$
+DECLARE
+    name pg_catalog.text;
+BEGIN
+    FOR name IN
+        SELECT c.relname FROM pg_catalog.pg_class c
+        WHERE c.relnamespace OPERATOR(pg_catalog.=) 'credit_pools'::pg_catalog.regnamespace
+          AND c.relkind OPERATOR(pg_catalog.=) 'r'
+        ORDER BY c.relname
+    LOOP
+        EXECUTE pg_catalog.format('ALTER TABLE credit_pools.%I ENABLE ROW LEVEL SECURITY', name);
+        EXECUTE pg_catalog.format(
+            'CREATE POLICY readers ON credit_pools.%I FOR SELECT USING (credit_pools.reads_all_customers())', name);
+    END LOOP;
+END
+$$;
+
+SET LOCAL search_path TO credit_pools, pg_temp; -- as CREATE EXTENSION has set it
