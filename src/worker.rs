@@ -66,6 +66,7 @@ fn batch() -> bool {
         if !here {
             return false;
         }
+        let _call = crate::store::in_hand::Call::begin();
         match spi::connected(|| maintenance::run(Some(BATCH))) {
             Ok(done) => done.leaves_more(),
             Err(error) => error.raise(),

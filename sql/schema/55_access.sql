@@ -23,8 +23,9 @@ ALTER FUNCTION credit_pools.reads_own_customers() SUPPORT credit_pools.access_su
 CREATE FUNCTION credit_pools.own_rows(view pg_catalog.text) RETURNS SETOF record
     LANGUAGE c STABLE SET search_path TO pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'credit_pools_own_rows';
 
--- Every table, also those that no view reads: what is not granted today may be tomorrow. Functions that write run as the
--- owner, who is not concerned.
+-- Nobody but the owner has a privilege on a table. Should one be granted by hand, it is no way around: the policy asks the
+-- same. And where row-level security is on, PostgreSQL plans a prepared statement anew when the role changes, which what
+-- access_support says depends on. Functions that write run as the owner, who is not concerned.
 DO $$
 DECLARE
     name pg_catalog.text;

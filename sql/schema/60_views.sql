@@ -3,11 +3,11 @@ SET LOCAL search_path TO pg_catalog, pg_temp; -- no name or operator from anywhe
 -- What one reads. Where something is due in a pool by the clock and not yet booked, the figures come from
 -- the same rules that will book it (pool_now, grants_now), so that reads are right to the instant.
 --
--- They run with the rights of who reads. Row-level security leaves the tables to roles that read all customers; the last
--- part of each view has what a tenant may see. For each role one of the two is false when the query is planned, and costs
--- nothing (sql/schema/55_access.sql).
+-- They run with the owner's rights: nobody else needs a privilege on a table, nor has one. All but the last part of each
+-- view is for roles that read all customers, the last has what a tenant may see. For each role one of the two is false when
+-- the query is planned, and costs and shows nothing (sql/schema/55_access.sql).
 
-CREATE VIEW credit_pools.pools WITH (security_invoker) AS
+CREATE VIEW credit_pools.pools AS
 SELECT p.customer_id,
        p.resource_id,
        p.credit_type_id,
@@ -37,6 +37,7 @@ LEFT JOIN LATERAL (
     ORDER BY g.expires_at
     LIMIT 1) x ON true
 WHERE p.next_transition_at > credit_pools.clock()
+  AND credit_pools.reads_all_customers()
 UNION ALL
 SELECT p.customer_id,
        p.resource_id,
@@ -60,6 +61,7 @@ SELECT p.customer_id,
 FROM credit_pools.pool p
 CROSS JOIN LATERAL credit_pools.pool_now(p.customer_id, p.pool_id) n
 WHERE p.next_transition_at <= credit_pools.clock()
+  AND credit_pools.reads_all_customers()
 UNION ALL
 SELECT own.* FROM credit_pools.own_rows('pools') AS own (
     customer_id text COLLATE "C", resource_id text COLLATE "C", credit_type_id text COLLATE "C", pool_id bigint,
@@ -69,7 +71,7 @@ SELECT own.* FROM credit_pools.own_rows('pools') AS own (
 WHERE credit_pools.reads_own_customers();
 
 -- A renewal that is due but not booked is a grant without grant_id, so that the grants always make up the balance.
-CREATE VIEW credit_pools.grants WITH (security_invoker) AS
+CREATE VIEW credit_pools.grants AS
 SELECT p.customer_id,
        p.resource_id,
        p.credit_type_id,
@@ -106,6 +108,7 @@ SELECT p.customer_id,
 FROM credit_pools.pool p
 JOIN credit_pools.pool_grant g ON g.customer_id = p.customer_id AND g.pool_id = p.pool_id
 WHERE p.next_transition_at > credit_pools.clock()
+  AND credit_pools.reads_all_customers()
 UNION ALL
 SELECT p.customer_id,
        p.resource_id,
@@ -145,6 +148,7 @@ CROSS JOIN LATERAL credit_pools.grants_now(p.customer_id, p.pool_id) n
 LEFT JOIN credit_pools.pool_grant g ON g.customer_id = p.customer_id AND g.grant_id = n.grant_id
 LEFT JOIN credit_pools.schedule s ON s.customer_id = p.customer_id AND s.schedule_id = n.schedule_id
 WHERE p.next_transition_at <= credit_pools.clock()
+  AND credit_pools.reads_all_customers()
 UNION ALL
 SELECT own.* FROM credit_pools.own_rows('grants') AS own (
     customer_id text COLLATE "C", resource_id text COLLATE "C", credit_type_id text COLLATE "C", grant_id bigint,
@@ -156,7 +160,7 @@ SELECT own.* FROM credit_pools.own_rows('grants') AS own (
     period_start timestamptz, source_grant_id bigint)
 WHERE credit_pools.reads_own_customers();
 
-CREATE VIEW credit_pools.ledger WITH (security_invoker) AS
+CREATE VIEW credit_pools.ledger AS
 SELECT e.customer_id,
        p.resource_id,
        p.credit_type_id,
@@ -183,6 +187,7 @@ SELECT e.customer_id,
 FROM credit_pools.pool p
 JOIN credit_pools.ledger_entry e ON e.customer_id = p.customer_id AND e.pool_id = p.pool_id
 WHERE e.seq > 0
+  AND credit_pools.reads_all_customers()
 UNION ALL
 SELECT own.* FROM credit_pools.own_rows('ledger') AS own (
     customer_id text COLLATE "C", resource_id text COLLATE "C", credit_type_id text COLLATE "C", pool_id bigint,
@@ -192,7 +197,7 @@ SELECT own.* FROM credit_pools.own_rows('ledger') AS own (
     effective_at timestamptz, recorded_at timestamptz, entry_hash bytea)
 WHERE credit_pools.reads_own_customers();
 
-CREATE VIEW credit_pools.usage_events WITH (security_invoker) AS
+CREATE VIEW credit_pools.usage_events AS
 SELECT e.customer_id,
        p.resource_id,
        p.credit_type_id,
@@ -214,6 +219,7 @@ FROM credit_pools.pool p
 JOIN credit_pools.ledger_entry e ON e.customer_id = p.customer_id AND e.pool_id = p.pool_id
 LEFT JOIN credit_pools.usage_reversal r ON r.customer_id = e.customer_id AND r.usage_id = e.usage_id
 WHERE e.credits IS NOT NULL
+  AND credit_pools.reads_all_customers()
 UNION ALL
 SELECT own.* FROM credit_pools.own_rows('usage_events') AS own (
     customer_id text COLLATE "C", resource_id text COLLATE "C", credit_type_id text COLLATE "C", usage_id bigint,
@@ -223,7 +229,7 @@ SELECT own.* FROM credit_pools.own_rows('usage_events') AS own (
 WHERE credit_pools.reads_own_customers();
 
 -- A hold whose time is over holds nothing, whether or not that has been booked.
-CREATE VIEW credit_pools.reservations WITH (security_invoker) AS
+CREATE VIEW credit_pools.reservations AS
 SELECT r.customer_id,
        p.resource_id,
        p.credit_type_id,
@@ -245,6 +251,7 @@ SELECT r.customer_id,
 FROM credit_pools.reservation r
 JOIN credit_pools.pool p ON p.customer_id = r.customer_id AND p.pool_id = r.pool_id
 CROSS JOIN LATERAL (SELECT r.status = 'active' AND r.expires_at <= credit_pools.clock() AS over) t
+WHERE credit_pools.reads_all_customers()
 UNION ALL
 SELECT own.* FROM credit_pools.own_rows('reservations') AS own (
     customer_id text COLLATE "C", resource_id text COLLATE "C", credit_type_id text COLLATE "C",
@@ -255,7 +262,7 @@ WHERE credit_pools.reads_own_customers();
 
 -- One row per subscription, whatever number of credit types its scope has pools for: credit_type_ids has
 -- them all, credit_type_id the only one where there is one.
-CREATE VIEW credit_pools.subscriptions WITH (security_invoker) AS
+CREATE VIEW credit_pools.subscriptions AS
 SELECT s.customer_id,
        NULLIF(s.resource_id, '') AS resource_id,
        CASE WHEN array_length(t.ids, 1) = 1 THEN t.ids[1] END AS credit_type_id,
@@ -283,6 +290,7 @@ CROSS JOIN LATERAL (
     SELECT array_agg(p.credit_type_id ORDER BY p.credit_type_id) AS ids
     FROM credit_pools.pool p
     WHERE p.customer_id = s.customer_id AND p.scope_id = s.resource_id) t
+WHERE credit_pools.reads_all_customers()
 UNION ALL
 SELECT own.* FROM credit_pools.own_rows('subscriptions') AS own (
     customer_id text COLLATE "C", resource_id text COLLATE "C", credit_type_id text COLLATE "C",
@@ -292,7 +300,7 @@ SELECT own.* FROM credit_pools.own_rows('subscriptions') AS own (
     cancelled_at timestamptz, end_credits text)
 WHERE credit_pools.reads_own_customers();
 
-CREATE VIEW credit_pools.recharges WITH (security_invoker) AS
+CREATE VIEW credit_pools.recharges AS
 SELECT r.customer_id,
        NULLIF(r.resource_id, '') AS resource_id,
        r.credit_type_id,
@@ -315,6 +323,7 @@ SELECT r.customer_id,
        r.lease_expires_at,
        r.cause_seq
 FROM credit_pools.recharge r
+WHERE credit_pools.reads_all_customers()
 UNION ALL
 SELECT own.* FROM credit_pools.own_rows('recharges') AS own (
     customer_id text COLLATE "C", resource_id text COLLATE "C", credit_type_id text COLLATE "C", recharge_id bigint,
@@ -323,7 +332,7 @@ SELECT own.* FROM credit_pools.own_rows('recharges') AS own (
     evaluations bigint, next_attempt_at timestamptz, worker text, lease_expires_at timestamptz, cause_seq bigint)
 WHERE credit_pools.reads_own_customers();
 
-CREATE VIEW credit_pools.auto_recharge_policies WITH (security_invoker) AS
+CREATE VIEW credit_pools.auto_recharge_policies AS
 SELECT r.customer_id,
        NULLIF(r.resource_id, '') AS resource_id,
        r.credit_type_id,
@@ -349,6 +358,7 @@ SELECT r.customer_id,
        r.created_at,
        r.updated_at
 FROM credit_pools.recharge_policy r
+WHERE credit_pools.reads_all_customers()
 UNION ALL
 SELECT own.* FROM credit_pools.own_rows('auto_recharge_policies') AS own (
     customer_id text COLLATE "C", resource_id text COLLATE "C", credit_type_id text COLLATE "C", enabled boolean,
@@ -359,7 +369,7 @@ SELECT own.* FROM credit_pools.own_rows('auto_recharge_policies') AS own (
 WHERE credit_pools.reads_own_customers();
 
 -- What counts in a window that is over counts no more, whether or not anybody has used credits since.
-CREATE VIEW credit_pools.limits WITH (security_invoker) AS
+CREATE VIEW credit_pools.limits AS
 SELECT l.customer_id,
        NULLIF(l.scope_id, '') AS resource_id,
        l.credit_type_id,
@@ -382,6 +392,7 @@ CROSS JOIN LATERAL (
     WHERE r.customer_id = l.customer_id AND p.credit_type_id = l.credit_type_id
       AND (l.all_resources OR p.scope_id = l.scope_id)
       AND r.status = 'active' AND r.created_at >= w.window_start AND r.expires_at <= credit_pools.clock()) u
+WHERE credit_pools.reads_all_customers()
 UNION ALL
 SELECT own.* FROM credit_pools.own_rows('limits') AS own (
     customer_id text COLLATE "C", resource_id text COLLATE "C", credit_type_id text COLLATE "C",
@@ -392,7 +403,7 @@ WHERE credit_pools.reads_own_customers();
 -- Up to the newest event before which none can still come. The ids are compared as numbers: a transaction id of 64 bits
 -- never wraps. After a crash transaction ids that left no trace are given again, so that a horizon may lie ahead: then
 -- nobody may be writing at all.
-CREATE VIEW credit_pools.events WITH (security_invoker) AS
+CREATE VIEW credit_pools.events AS
 SELECT e.customer_id,
        e.resource_id,
        e.credit_type_id,
@@ -408,13 +419,14 @@ WHERE e.event_id <= (
         SELECT CASE WHEN credit_pools.next_transaction_id() <= x.oldest THEN 9223372036854775807 ELSE x.oldest END
         FROM (SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS oldest) x)
     ORDER BY b.event_id DESC LIMIT 1)
+  AND credit_pools.reads_all_customers()
 UNION ALL
 SELECT own.* FROM credit_pools.own_rows('events') AS own (
     customer_id text COLLATE "C", resource_id text COLLATE "C", credit_type_id text COLLATE "C", event_id bigint,
     type text COLLATE "C", data jsonb, created_at timestamptz, pool_id bigint)
 WHERE credit_pools.reads_own_customers();
 
-CREATE VIEW credit_pools.event_consumers WITH (security_invoker) AS
+CREATE VIEW credit_pools.event_consumers AS
 SELECT c.consumer,
        c.event_id,
        (SELECT e.created_at FROM credit_pools.event e
@@ -423,7 +435,7 @@ SELECT c.consumer,
        c.acknowledged_at
 FROM credit_pools.event_consumer c;
 
-CREATE VIEW credit_pools.balance_alerts WITH (security_invoker) AS
+CREATE VIEW credit_pools.balance_alerts AS
 SELECT NULL::text AS customer_id,
        NULL::text AS resource_id,
        t.credit_type_id,
@@ -432,6 +444,7 @@ SELECT NULL::text AS customer_id,
        NULL::timestamptz AS updated_at
 FROM credit_pools.credit_type t
 WHERE t.alert_thresholds IS NOT NULL
+  AND credit_pools.reads_all_customers()
 UNION ALL
 SELECT a.customer_id,
        NULL,
@@ -440,6 +453,7 @@ SELECT a.customer_id,
        a.percents,
        a.updated_at
 FROM credit_pools.balance_alert a
+WHERE credit_pools.reads_all_customers()
 UNION ALL
 SELECT own.* FROM credit_pools.own_rows('balance_alerts') AS own (
     customer_id text COLLATE "C", resource_id text, credit_type_id text COLLATE "C", thresholds numeric[],

@@ -29,10 +29,6 @@ DECLARE
         claim_recharges, complete_recharge, fail_recharge, fetch_events, ack_events}';
     views CONSTANT text[] := '{pools, grants, ledger, usage_events, reservations, subscriptions, recharges,
         auto_recharge_policies, limits, events, balance_alerts}';
-    -- The tables behind the views, which run with the rights of who reads.
-    tables CONSTANT text[] := '{pool, pool_grant, schedule, ledger_entry, usage_reversal, reservation, subscription,
-        recharge, recharge_policy, recharge_spend, spending_limit, event, balance_alert, credit_type}';
-    consumers CONSTANT text[] := '{event_consumers, event_consumer}';
 BEGIN
     CASE level
         WHEN 'meter' THEN
@@ -40,19 +36,19 @@ BEGIN
             relations := '{}';
         WHEN 'reader' THEN
             routines := asking || of_views;
-            relations := views || tables || consumers;
+            relations := views || '{event_consumers}';
         WHEN 'app' THEN
             routines := metering || asking || of_views || selling;
-            relations := views || tables || consumers;
+            relations := views || '{event_consumers}';
         WHEN 'admin' THEN
             SELECT array_agg(DISTINCT p.proname::text) INTO routines
             FROM pg_proc p JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
             JOIN pg_extension e ON d.refclassid = 'pg_extension'::regclass AND e.oid = d.refobjid
             WHERE e.extname = 'credit_pools';
-            relations := views || tables || consumers || '{access}';
+            relations := views || '{event_consumers, access}';
         WHEN 'tenant' THEN
             routines := asking || '{own_rows, reads_own_customers}';
-            relations := views || tables;
+            relations := views;
         ELSE
             RETURN;
     END CASE;

@@ -24,11 +24,16 @@ mod verify;
 
 use crate::error::{Error, Kind, Result};
 use crate::store::access::{Reach, as_owner, reach};
+use crate::store::in_hand::Call;
 use crate::store::spi;
 
 /// Runs a call connected to SPI, and raises what it refuses.
 fn call<T>(body: impl FnOnce() -> Result<T>) -> T {
-    spi::connected(body).unwrap_or_else(|error: Error| error.raise())
+    let result = {
+        let _call = Call::begin();
+        spi::connected(body)
+    };
+    result.unwrap_or_else(|error: Error| error.raise())
 }
 
 /// Runs a call that only reads, for a role that may see what it is about: with the owner's rights, as the tables are not

@@ -3,9 +3,9 @@
 use pgrx::prelude::*;
 use pgrx::{AllocatedByPostgres, WhoAllocated};
 
-use super::call;
 use crate::engine::recharging;
 use crate::error::{Error, Kind};
+use crate::store::in_hand::Call;
 use crate::store::{cache, spi};
 
 /// The row as a trigger may return it unchanged.
@@ -30,7 +30,11 @@ fn evaluate_recharge<'a>(trigger: &'a PgTrigger<'a>) -> Result<Untouched<'a>, st
         && let Some(customer_id) = column!(new, "customer_id", String)
         && let Some(pool_id) = column!(new, "pool_id", i64)
     {
-        call(|| recharging::evaluate(&customer_id, pool_id));
+        let result = {
+            let _call = Call::go_on();
+            spi::connected(|| recharging::evaluate(&customer_id, pool_id))
+        };
+        result.unwrap_or_else(|error| error.raise());
     }
     Ok(trigger.new())
 }

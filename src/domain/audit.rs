@@ -98,7 +98,11 @@ pub struct StoredGrant {
     pub expired: String,
     pub voided: String,
     pub status: String,
+    pub unpaid: bool,
+    pub expires_at: Instant,
     pub restricted: bool,
+    /// The columns that are there for the order of consumption say what the others do.
+    pub in_order: bool,
     pub terms_digest: Option<i64>,
 }
 
@@ -159,6 +163,8 @@ struct GrantSums {
     promised: Option<Sum>,
     voided_before: Sum,
     expired_before: Sum,
+    /// A row says that something was voided or moved away, all that was not held perhaps.
+    voided_once: bool,
     terms: Option<i64>,
 }
 
@@ -285,6 +291,7 @@ impl Audit {
         };
         let grant = self.grants.entry(grant_id).or_default();
         let pending = entry.value.as_deref().and_then(sum_of);
+        grant.voided_once |= matches!(kind, EntryType::Void | EntryType::TransferOut);
         match kind {
             EntryType::Grant | EntryType::RolloverIn | EntryType::TransferIn => {
                 grant.begun = true;
@@ -368,6 +375,9 @@ impl Audit {
             let last = self.recorded_at.map(text).unwrap_or_default();
             differs.push(("last_recorded_at", text(pool.last_recorded_at), last));
         }
+        if !Instant::from_micros(pool.last_recorded_at).is_finite() {
+            differs.push(("last_recorded_at", Instant::from_micros(pool.last_recorded_at).to_string(), String::new()));
+        }
         for (column, pool, ledger) in differs {
             self.report(None, "head", json!({"column": column, "pool": pool, "ledger": ledger}));
         }
@@ -404,7 +414,13 @@ impl Audit {
         let mut ledger = std::mem::take(&mut self.grants);
         for grant in grants {
             let sums = ledger.remove(&grant.grant_id);
-            self.check_grant(grant, sums, held.get(&Some(grant.grant_id)).copied().unwrap_or_default(), &mut totals);
+            self.check_grant(
+                grant,
+                sums,
+                pool,
+                held.get(&Some(grant.grant_id)).copied().unwrap_or_default(),
+                &mut totals,
+            );
         }
         for grant_id in ledger.keys() {
             self.report(None, "grant", json!({"grant_id": grant_id, "problem": "not there"}));
@@ -456,7 +472,14 @@ impl Audit {
         of_grants
     }
 
-    fn check_grant(&mut self, grant: &StoredGrant, sums: Option<GrantSums>, held: Sum, totals: &mut Totals) {
+    fn check_grant(
+        &mut self,
+        grant: &StoredGrant,
+        sums: Option<GrantSums>,
+        pool: &StoredPool,
+        held: Sum,
+        totals: &mut Totals,
+    ) {
         let id = grant.grant_id;
         let Some(sums) = sums else {
             self.report(None, "grant", json!({"grant_id": id, "problem": "not in the ledger"}));
@@ -494,12 +517,18 @@ impl Audit {
         if left < 0 || gone.iter().any(|part| *part < 0) {
             broken("more than its amount is gone");
         }
+        if !grant.in_order {
+            broken("its place in the order of consumption is not its own");
+        }
+        let booked = |at: Instant| at.micros() <= pool.last_recorded_at;
         let right = match grant.status.as_str() {
-            "scheduled" | "pending_payment" => !sums.begun,
+            "scheduled" => !sums.begun && !grant.unpaid,
+            "pending_payment" => !sums.begun && grant.unpaid,
             "active" => sums.begun && left.saturating_add(sums.held) > 0,
             "depleted" => sums.begun && left == 0 && sums.held == 0,
             // What was reversed or came back of it is gone again at once; a part that is held may be there.
-            "expired" | "voided" => left == 0,
+            "expired" => left == 0 && booked(grant.expires_at),
+            "voided" => left == 0 && sums.voided_once,
             _ => false,
         };
         if !right {

@@ -180,6 +180,7 @@ impl Grant {
         let times = [self.effective_at, self.expires_at].map(|at| at.micros().to_string());
         let mut fields = vec![Some(self.category.as_str()), Some(&priority), Some(&amount)];
         fields.extend(times.iter().map(|at| Some(at.as_str())));
+        fields.push(Some(if self.unpaid { "unpaid" } else { "paid" }));
         let features = self.features.iter().flatten();
         fields.extend(features.map(|feature| Some(feature.as_str())));
         fingerprint(&fields)

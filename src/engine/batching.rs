@@ -339,6 +339,10 @@ impl<'e, 'a> Batch<'e, 'a> {
         let (Some(pool), Some(pending)) = (self.pools.get_mut(index), self.pending.get_mut(index)) else {
             return Err(Restart);
         };
+        if pool.has_entries() {
+            // What was due, and nothing has been booked since.
+            pending.extend(pool.book(Note::default(), &self.actor));
+        }
         let rows = std::mem::take(pending);
         let written = in_scratch_memory(|| insert(rows.iter().map(|row| (&pool.row, row, pool.now)), &self.actor));
         if !written {

@@ -111,7 +111,8 @@ pub fn complete(customer_id: &str, recharge_id: i64, payment_reference: Option<&
         }
         recharge.grant_id
     } else {
-        let had_due = pool.has_due();
+        // What the clock brought, not just that it was looked at.
+        let had_due = pool.has_entries();
         let grant_id = settle(&mut pool, &recharge, payment_reference)?;
         mark_succeeded(&pool, &recharge, grant_id, payment_reference, false);
         if had_due {

@@ -97,6 +97,12 @@ fn ask(
 ) -> Result<()> {
     let recharge_id = next_id(Sequence::Recharge);
     let limited = policy.max_spend.is_some() || policy.max_count.is_some();
+    if limited {
+        // Before a trigger on the recharge could use credits of another pool under the same policy.
+        let PoolRow { customer_id, credit_type_id, .. } = &pool;
+        let price = attempt.price.unwrap_or(Amount::ZERO);
+        recharges::count_spending(Counter { customer_id, credit_type_id, policy, window }, price);
+    }
     recharges::insert(&pool, &NewRecharge { recharge_id, policy, outcome: Ok(attempt) }, now);
     let currency = policy.price_currency.as_deref();
     let requested =
@@ -105,8 +111,6 @@ fn ask(
     let mut told = vec![requested];
     if limited {
         let price = attempt.price.unwrap_or(Amount::ZERO);
-        let PoolRow { customer_id, credit_type_id, .. } = &pool;
-        recharges::count_spending(Counter { customer_id, credit_type_id, policy, window }, price);
         told.extend(marks(&pool, policy, spending, price, window, now));
     }
     let told: Vec<events::Event> = told.iter().map(|signal| signal.of_pool(&pool)).collect();

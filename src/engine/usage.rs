@@ -12,7 +12,7 @@ use crate::clock;
 use crate::error::{Error, Result};
 use crate::store::isolate::undo_unless;
 use crate::store::ledger::{self, Note, UsageNote};
-use crate::store::spi::{Sequence, next_id};
+use crate::store::spi::{Sequence, kept_back, next_id};
 use crate::store::{cache, catalogue, pools, spi};
 
 /// What is asked for; checked, but for what the pool and the catalogue must tell.
@@ -114,7 +114,7 @@ pub fn report<'a>(
     };
     match attempt {
         Ok(Some(outcome)) => Ok(outcome),
-        Ok(None) => recorded(customer_id, key)?.ok_or_else(|| conflict(key.key)),
+        Ok(None) => recorded(customer_id, key)?.ok_or_else(|| kept_back("ledger_entry")),
         Err(error) => recorded(customer_id, key)?.ok_or(error),
     }
 }

@@ -160,9 +160,10 @@ unsafe fn allowed(function: pg_sys::Oid, user: pg_sys::Oid) -> bool {
     }
 }
 
-/// What the planner may take a call of reads_all_customers() or reads_own_customers() for: false, where the role that
-/// plans is none of these. What a policy or a view keeps from a role then costs it nothing, and EXPLAIN tells nothing of
-/// it. PostgreSQL plans anew for another role where row-level security is concerned, and a call that stays asks again.
+/// What the planner may take a call of reads_all_customers() or reads_own_customers() for: false, where a tenant plans the
+/// one, or anybody else the other. What a view keeps from a role then costs it nothing, and EXPLAIN tells nothing of it.
+/// PostgreSQL plans anew for another role where row-level security is concerned. A call that stays is an error for a role
+/// that may not execute it.
 ///
 /// # Safety
 /// `request` is the argument of a planner support function.
@@ -178,8 +179,8 @@ pub unsafe fn simplified(request: *mut pg_sys::Node) -> *mut pg_sys::Node {
         if name.is_null() {
             return std::ptr::null_mut();
         }
-        let all = CStr::from_ptr(name) == ALL;
-        let holds = if all { allowed((*call).funcid, user) } else { allowed((*call).funcid, user) && !sees_all(user) };
+        let is_tenant = may_execute(user, OWN) && !sees_all(user);
+        let holds = if CStr::from_ptr(name) == ALL { !is_tenant } else { is_tenant };
         if holds { std::ptr::null_mut() } else { pg_sys::makeBoolConst(false, false) }
     }
 }

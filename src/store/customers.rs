@@ -2,6 +2,7 @@
 
 use credit_pools_domain::Instant;
 
+use super::in_hand::{self, Thing};
 use super::spi::{Arg, Statement};
 
 pub fn exists(customer_id: &str) -> bool {
@@ -47,6 +48,7 @@ pub fn lock_scope(customer_id: &str, resource_id: &str) {
         "SELECT 1 FROM credit_pools.resource WHERE customer_id = $1 AND resource_id = $2 FOR NO KEY UPDATE",
     );
     LOCK.run(&[Arg::Text(customer_id), Arg::Text(resource_id)]);
+    in_hand::take(Thing::Scope(customer_id.to_owned(), resource_id.to_owned()));
 }
 
 /// Keeps the customer's recharge policies as they are until the transaction ends. Shared with each other.

@@ -3,7 +3,7 @@
 use credit_pools_domain::{Amount, Instant};
 use serde_json::{Map, Value, json};
 
-use super::spi::{self, Arg, Row, Sequence, Statement, next_id, run_columns};
+use super::spi::{self, Arg, Row, Sequence, Statement, next_id, write_columns};
 use crate::error::exact_number;
 use crate::settings;
 
@@ -88,7 +88,7 @@ pub fn write(events: &[Event], now: Instant) {
                 ]
             })
             .collect();
-        run_columns(&INSERT, &rows);
+        write_columns(&INSERT, &rows);
     }
     if settings::events_are_notified() {
         static NOTIFY: Statement = Statement::new("SELECT pg_catalog.pg_notify('credit_pools_events', '')");

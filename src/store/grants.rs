@@ -2,7 +2,7 @@
 
 use credit_pools_domain::{Amount, Category, Grant, Instant, Source, Status};
 
-use super::spi::{Arg, Row, Statement, run_columns};
+use super::spi::{Arg, Row, Statement, write_columns};
 
 /// Usage rarely draws from more grants than this; the rest is loaded when it does.
 const PREFIX: i64 = 4;
@@ -194,35 +194,38 @@ pub fn insert(customer_id: &str, pool_id: i64, grant: &Grant, terms: &Terms) {
          FROM (VALUES (0)) one
          LEFT JOIN credit_pools.schedule s ON s.customer_id = $1 AND s.schedule_id = $20",
     );
-    INSERT.run(&[
-        Arg::Text(customer_id),
-        Arg::Int(grant.id),
-        Arg::Int(pool_id),
-        Arg::Text(grant.category.as_str()),
-        Arg::SmallInt(grant.priority),
-        Arg::Number(grant.amount),
-        Arg::Number(grant.consumed),
-        Arg::Number(grant.held),
-        Arg::Number(grant.expired),
-        Arg::Number(grant.voided),
-        Arg::Text(grant.status.as_str()),
-        Arg::Time(grant.effective_at),
-        Arg::Time(grant.expires_at),
-        Arg::TextArray(grant.features.as_deref()),
-        Arg::MaybeNumber(terms.price),
-        Arg::MaybeText(terms.price_currency),
-        Arg::MaybeText(terms.payment_reference),
-        Arg::Text(grant.source.as_str()),
-        Arg::MaybeTime(grant.period_start),
-        Arg::MaybeInt(grant.schedule_id),
-        Arg::MaybeInt(grant.source_grant_id),
-        Arg::MaybeInt(terms.recharge_id),
-        Arg::MaybeText(terms.display_name),
-        Arg::MaybeText(terms.reason),
-        Arg::Json(terms.metadata),
-        Arg::Time(grant.created_at),
-        Arg::Bool(grant.unpaid),
-    ]);
+    INSERT.write(
+        &[
+            Arg::Text(customer_id),
+            Arg::Int(grant.id),
+            Arg::Int(pool_id),
+            Arg::Text(grant.category.as_str()),
+            Arg::SmallInt(grant.priority),
+            Arg::Number(grant.amount),
+            Arg::Number(grant.consumed),
+            Arg::Number(grant.held),
+            Arg::Number(grant.expired),
+            Arg::Number(grant.voided),
+            Arg::Text(grant.status.as_str()),
+            Arg::Time(grant.effective_at),
+            Arg::Time(grant.expires_at),
+            Arg::TextArray(grant.features.as_deref()),
+            Arg::MaybeNumber(terms.price),
+            Arg::MaybeText(terms.price_currency),
+            Arg::MaybeText(terms.payment_reference),
+            Arg::Text(grant.source.as_str()),
+            Arg::MaybeTime(grant.period_start),
+            Arg::MaybeInt(grant.schedule_id),
+            Arg::MaybeInt(grant.source_grant_id),
+            Arg::MaybeInt(terms.recharge_id),
+            Arg::MaybeText(terms.display_name),
+            Arg::MaybeText(terms.reason),
+            Arg::Json(terms.metadata),
+            Arg::Time(grant.created_at),
+            Arg::Bool(grant.unpaid),
+        ],
+        1,
+    );
 }
 
 const UPDATE_ARGS: usize = 10;
@@ -248,7 +251,7 @@ pub fn update(customer_id: &str, grant: &Grant) {
              expires_at = $9, priority = $10
          WHERE customer_id = $1 AND grant_id = $2",
     );
-    UPDATE.run(&changeable(customer_id, grant));
+    UPDATE.write(&changeable(customer_id, grant), 1);
 }
 
 /// The same for many grants at once, each with its customer. Their pools are locked, so that they stay in their places.
@@ -265,7 +268,7 @@ pub fn update_all(grants: &[(&str, &Grant)]) {
     );
     let rows: Vec<[Arg; UPDATE_ARGS]> =
         grants.iter().map(|(customer_id, grant)| changeable(customer_id, grant)).collect();
-    run_columns(&UPDATE, &rows);
+    write_columns(&UPDATE, &rows);
 }
 
 /// What usage alone changes, of many grants.
@@ -283,7 +286,7 @@ pub fn update_drawn(grants: &[(&str, &Grant)]) {
         let (consumed, status) = (Arg::Number(grant.consumed), Arg::Text(grant.status.as_str()));
         rows.push([Arg::Text(customer_id), Arg::Int(grant.id), consumed, status]);
     }
-    run_columns(&UPDATE, &rows);
+    write_columns(&UPDATE, &rows);
 }
 
 /// The display name and the metadata of a grant.
@@ -298,12 +301,12 @@ pub fn set_texts(customer_id: &str, grant_id: i64, display_name: Option<&str>, m
     static UPDATE: Statement = Statement::new(
         "UPDATE credit_pools.pool_grant SET display_name = $3, metadata = $4 WHERE customer_id = $1 AND grant_id = $2",
     );
-    UPDATE.run(&[Arg::Text(customer_id), Arg::Int(grant_id), Arg::MaybeText(display_name), Arg::Json(metadata)]);
+    UPDATE.write(&[Arg::Text(customer_id), Arg::Int(grant_id), Arg::MaybeText(display_name), Arg::Json(metadata)], 1);
 }
 
 pub fn set_payment_reference(customer_id: &str, grant_id: i64, payment_reference: &str) {
     static UPDATE: Statement = Statement::new(
         "UPDATE credit_pools.pool_grant SET payment_reference = $3 WHERE customer_id = $1 AND grant_id = $2",
     );
-    UPDATE.run(&[Arg::Text(customer_id), Arg::Int(grant_id), Arg::Text(payment_reference)]);
+    UPDATE.write(&[Arg::Text(customer_id), Arg::Int(grant_id), Arg::Text(payment_reference)], 1);
 }

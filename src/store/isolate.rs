@@ -34,6 +34,7 @@ pub fn in_scratch_memory<T>(body: impl FnOnce() -> T) -> T {
 /// the call goes on; so too after a deadlock, which the locks that are given back resolve. What concerns the whole session
 /// (cancelled, shutting down, out of memory or disk) is not kept from it.
 pub fn attempt<T>(body: impl FnOnce() -> Result<T>) -> std::result::Result<T, String> {
+    let _piece = super::in_hand::Piece::begin();
     let subtransaction = Subtransaction::begin();
     PgTryBuilder::new(AssertUnwindSafe(|| match body() {
         Ok(value) => {

@@ -36,5 +36,5 @@ pub fn keep_result(customer_id: &str, call: &str, key: &str, result: &str) {
         "UPDATE credit_pools.idempotency_key SET result = $4
          WHERE customer_id = $1 AND call = $2 AND key = $3",
     );
-    KEEP.run(&[Arg::Text(customer_id), Arg::Text(call), Arg::Text(key), Arg::Json(Some(result))]);
+    KEEP.write(&[Arg::Text(customer_id), Arg::Text(call), Arg::Text(key), Arg::Json(Some(result))], 1);
 }

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use serde_json::{Map, Value, json};
 
 use super::pools::PoolRow;
-use super::spi::{Arg, Row, Statement, run_columns};
+use super::spi::{Arg, Row, Statement, kept_back, run_columns};
 use credit_pools_domain::Grant;
 
 /// What a call adds to the rows that it books.
@@ -312,7 +312,11 @@ pub fn insert(pool: &PoolRow, row: &LedgerRow, actor: &str, recorded_at: Instant
     static PLAIN: Statement = Statement::new(insert_entry!());
     static KEYED: Statement = Statement::new(concat!(insert_entry!(), unless_key_taken!()));
     let args = entry_args(pool, row, actor, recorded_at);
-    (if row.has_usage_key() { KEYED.run(&args) } else { PLAIN.run(&args) }) > 0
+    if row.has_usage_key() {
+        return KEYED.run(&args) > 0;
+    }
+    PLAIN.write(&args, 1);
+    true
 }
 
 /// A row with its pool and the instant of its recording.
@@ -339,7 +343,8 @@ fn insert_plain(rows: &[[Arg; ENTRY_ARGS]], actor: &str) -> bool {
     let columns: Vec<Vec<Arg>> =
         PLAIN_COLUMNS.iter().map(|column| rows.iter().filter_map(|row| row.get(*column).copied()).collect()).collect();
     let args: Vec<Arg> = columns.iter().map(|column| Arg::Column(column)).chain([Arg::Text(actor)]).collect();
-    INSERT.run(&args) == rows.len() as u64
+    INSERT.write(&args, rows.len() as u64);
+    true
 }
 
 /// Writes many rows at once; `false` where the key of one of their usages is taken: then some are missing.
@@ -366,10 +371,10 @@ macro_rules! one_grant_usage {
             $on_conflict,
             " RETURNING 1), drawn AS (
                  UPDATE credit_pools.pool_grant SET consumed = $25, status = $26
-                 WHERE customer_id = $1 AND grant_id = $7 AND EXISTS (SELECT 1 FROM entry))
+                 WHERE customer_id = $1 AND grant_id = $7 AND EXISTS (SELECT 1 FROM entry) RETURNING 1)
              UPDATE credit_pools.pool SET seq = $3, balance = $6, consumed = $27, restricted = $28, last_hash = $23,
                  last_recorded_at = $22
-             WHERE customer_id = $1 AND pool_id = $2 AND EXISTS (SELECT 1 FROM entry)"
+             WHERE customer_id = $1 AND pool_id = $2 AND EXISTS (SELECT 1 FROM drawn)"
         )
     };
 }
@@ -394,7 +399,19 @@ pub fn write_one_grant_usage(
         Arg::Number(figures.restricted),
     ];
     let args: Vec<Arg> = entry.into_iter().chain(rest).collect();
-    (if row.has_usage_key() { KEYED.run(&args) } else { PLAIN.run(&args) }) > 0
+    let keyed = row.has_usage_key();
+    let written = (if keyed { KEYED.run(&args) } else { PLAIN.run(&args) }) > 0;
+    // Where the key was free, it is one of the three rows that was not written.
+    if !written && (!keyed || is_written(pool, row)) {
+        kept_back("ledger_entry, pool_grant or pool");
+    }
+    written
+}
+
+fn is_written(pool: &PoolRow, row: &LedgerRow) -> bool {
+    static FIND: Statement =
+        Statement::new("SELECT 1 FROM credit_pools.ledger_entry WHERE customer_id = $1 AND pool_id = $2 AND seq = $3");
+    FIND.run(&[Arg::Text(&pool.customer_id), Arg::Int(pool.pool_id), Arg::Int(row.entry.seq)]) > 0
 }
 
 /// Writes a usage that moved no credits: an event with seq = -usage_id, no ledger entry. `false` where its

@@ -3,6 +3,7 @@
 
 use credit_pools_domain::{Amount, Instant, Span, SpendingLimit};
 
+use super::in_hand::{self, Thing};
 use super::spi::{Arg, Row, Statement};
 
 /// What a limit covers: a pool, or with `all_resources` every pool of the customer and credit type.
@@ -66,7 +67,11 @@ fn read(row: &Row) -> LimitRow {
 /// The limits of a pool, locked, its own before its customer's.
 pub fn lock_for(customer_id: &str, credit_type_id: &str, scope_id: &str) -> Vec<LimitRow> {
     static LOCK: Statement = Statement::new(concat!(limits_of_pool!(), " FOR NO KEY UPDATE OF l"));
-    LOCK.rows(&[Arg::Text(customer_id), Arg::Text(credit_type_id), Arg::Text(scope_id)], read)
+    let rows = LOCK.rows(&[Arg::Text(customer_id), Arg::Text(credit_type_id), Arg::Text(scope_id)], read);
+    if rows.iter().any(|row| row.all_resources) {
+        in_hand::take(Thing::SharedLimits(customer_id.to_owned(), credit_type_id.to_owned()));
+    }
+    rows
 }
 
 /// The same without a lock, in the caller's snapshot.
@@ -129,7 +134,7 @@ pub fn save(customer_id: &str, credit_type_id: &str, scope_id: &str, row: &Limit
     let covered = Covered { customer_id, credit_type_id, all_resources: row.all_resources, scope_id, per: row.per };
     let [a, b, c, d, e] = key(&covered);
     let SpendingLimit { window_start, window_end, used, .. } = row.limit;
-    SAVE.run(&[a, b, c, d, e, Arg::Time(window_start), Arg::Time(window_end), Arg::Number(used)]);
+    SAVE.write(&[a, b, c, d, e, Arg::Time(window_start), Arg::Time(window_end), Arg::Number(used)], 1);
 }
 
 /// Sets a limit; what counts under it in its present window is said anew.
@@ -145,18 +150,21 @@ pub fn put(covered: &Covered, limit: &SpendingLimit, now: Instant) {
     );
     let [a, b, c, d, e] = key(covered);
     let SpendingLimit { amount, window_start, window_end, used } = *limit;
-    PUT.run(&[
-        a,
-        b,
-        c,
-        d,
-        e,
-        Arg::Number(amount),
-        Arg::Time(window_start),
-        Arg::Time(window_end),
-        Arg::Number(used),
-        Arg::Time(now),
-    ]);
+    PUT.write(
+        &[
+            a,
+            b,
+            c,
+            d,
+            e,
+            Arg::Number(amount),
+            Arg::Time(window_start),
+            Arg::Time(window_end),
+            Arg::Number(used),
+            Arg::Time(now),
+        ],
+        1,
+    );
 }
 
 /// What a limit says now, if it is set.

@@ -7,6 +7,7 @@ pub mod catalogue;
 pub mod customers;
 pub mod events;
 pub mod grants;
+pub mod in_hand;
 pub mod isolate;
 pub mod keys;
 pub mod ledger;

@@ -3,6 +3,7 @@
 use credit_pools_domain::{Alerts, Amount, Figures, Instant, Limit, Wallet};
 
 use super::alerts;
+use super::in_hand::{self, Thing};
 use super::spi::{Arg, Row, Statement};
 
 /// A pool as it was read, its grants not loaded.
@@ -100,6 +101,15 @@ impl PoolRow {
     }
 }
 
+impl PoolRow {
+    /// The same of a row that was just locked.
+    fn in_hand(row: &Row) -> PoolRow {
+        let pool = PoolRow::read(row);
+        in_hand::take(Thing::Pool(pool.pool_id));
+        pool
+    }
+}
+
 /// Reads without a lock, in the caller's snapshot.
 pub fn read(customer_id: &str, pool_id: i64) -> Option<PoolRow> {
     static READ: Statement = Statement::read(concat!(
@@ -126,7 +136,7 @@ pub fn lock(customer_id: &str, pool_id: i64) -> Option<PoolRow> {
         pool_columns!(),
         " FROM credit_pools.pool p WHERE p.customer_id = $1 AND p.pool_id = $2 FOR NO KEY UPDATE OF p"
     ));
-    LOCK.first(&[Arg::Text(customer_id), Arg::Int(pool_id)], PoolRow::read)
+    LOCK.first(&[Arg::Text(customer_id), Arg::Int(pool_id)], PoolRow::in_hand)
 }
 
 /// The same, unless somebody else has it locked.
@@ -136,7 +146,7 @@ pub fn try_lock(customer_id: &str, pool_id: i64) -> Option<PoolRow> {
         pool_columns!(),
         " FROM credit_pools.pool p WHERE p.customer_id = $1 AND p.pool_id = $2 FOR NO KEY UPDATE OF p SKIP LOCKED"
     ));
-    LOCK.first(&[Arg::Text(customer_id), Arg::Int(pool_id)], PoolRow::read)
+    LOCK.first(&[Arg::Text(customer_id), Arg::Int(pool_id)], PoolRow::in_hand)
 }
 
 pub fn lock_by_name(customer_id: &str, resource_id: &str, credit_type_id: &str) -> Option<PoolRow> {
@@ -146,7 +156,7 @@ pub fn lock_by_name(customer_id: &str, resource_id: &str, credit_type_id: &str) 
         " FROM credit_pools.pool p
           WHERE p.customer_id = $1 AND p.scope_id = $2 AND p.credit_type_id = $3 FOR NO KEY UPDATE OF p"
     ));
-    LOCK.first(&[Arg::Text(customer_id), Arg::Text(resource_id), Arg::Text(credit_type_id)], PoolRow::read)
+    LOCK.first(&[Arg::Text(customer_id), Arg::Text(resource_id), Arg::Text(credit_type_id)], PoolRow::in_hand)
 }
 
 /// The name of a pool: customer, scope, credit type.
@@ -176,7 +186,7 @@ pub fn lock_by_names(names: &[Name]) -> Vec<PoolRow> {
     let customers: Vec<Arg> = names.iter().map(|(customer_id, _, _)| Arg::Text(customer_id)).collect();
     let scopes: Vec<Arg> = names.iter().map(|(_, scope_id, _)| Arg::Text(scope_id)).collect();
     let types: Vec<Arg> = names.iter().map(|(_, _, credit_type_id)| Arg::Text(credit_type_id)).collect();
-    LOCK.rows(&[Arg::Column(&customers), Arg::Column(&scopes), Arg::Column(&types)], PoolRow::read)
+    LOCK.rows(&[Arg::Column(&customers), Arg::Column(&scopes), Arg::Column(&types)], PoolRow::in_hand)
 }
 
 /// Locks every pool of a scope, in the order of their ids: the order of every call over several pools.
@@ -187,7 +197,7 @@ pub fn lock_scope(customer_id: &str, resource_id: &str) -> Vec<PoolRow> {
         " FROM credit_pools.pool p WHERE p.customer_id = $1 AND p.scope_id = $2
           ORDER BY p.pool_id FOR NO KEY UPDATE OF p"
     ));
-    LOCK.rows(&[Arg::Text(customer_id), Arg::Text(resource_id)], PoolRow::read)
+    LOCK.rows(&[Arg::Text(customer_id), Arg::Text(resource_id)], PoolRow::in_hand)
 }
 
 /// Locks the pools of one credit type of two scopes, in the order of their ids.
@@ -199,7 +209,7 @@ pub fn lock_pair(customer_id: &str, credit_type_id: &str, one: &str, other: &str
           WHERE p.customer_id = $1 AND p.credit_type_id = $2 AND p.scope_id IN ($3, $4)
           ORDER BY p.pool_id FOR NO KEY UPDATE OF p"
     ));
-    LOCK.rows(&[Arg::Text(customer_id), Arg::Text(credit_type_id), Arg::Text(one), Arg::Text(other)], PoolRow::read)
+    LOCK.rows(&[Arg::Text(customer_id), Arg::Text(credit_type_id), Arg::Text(one), Arg::Text(other)], PoolRow::in_hand)
 }
 
 /// Locks every pool of two scopes, in the order of their ids.
@@ -210,7 +220,7 @@ pub fn lock_scopes(customer_id: &str, one: &str, other: &str) -> Vec<PoolRow> {
         " FROM credit_pools.pool p WHERE p.customer_id = $1 AND p.scope_id IN ($2, $3)
           ORDER BY p.pool_id FOR NO KEY UPDATE OF p"
     ));
-    LOCK.rows(&[Arg::Text(customer_id), Arg::Text(one), Arg::Text(other)], PoolRow::read)
+    LOCK.rows(&[Arg::Text(customer_id), Arg::Text(one), Arg::Text(other)], PoolRow::in_hand)
 }
 
 /// Locks every pool of a scope and every pool that a subscription has paid into, in the order of their ids.
@@ -223,7 +233,7 @@ pub fn lock_paid_by(customer_id: &str, scope_id: &str, subscription_id: &str) ->
               SELECT c.pool_id FROM credit_pools.schedule c WHERE c.customer_id = $1 AND c.subscription_id = $3))
           ORDER BY p.pool_id FOR NO KEY UPDATE OF p"
     ));
-    LOCK.rows(&[Arg::Text(customer_id), Arg::Text(scope_id), Arg::Text(subscription_id)], PoolRow::read)
+    LOCK.rows(&[Arg::Text(customer_id), Arg::Text(scope_id), Arg::Text(subscription_id)], PoolRow::in_hand)
 }
 
 /// Locks every pool of a customer and credit type, in the order of their ids.
@@ -234,7 +244,7 @@ pub fn lock_credit_type(customer_id: &str, credit_type_id: &str) -> Vec<PoolRow>
         " FROM credit_pools.pool p WHERE p.customer_id = $1 AND p.credit_type_id = $2
           ORDER BY p.pool_id FOR NO KEY UPDATE OF p"
     ));
-    LOCK.rows(&[Arg::Text(customer_id), Arg::Text(credit_type_id)], PoolRow::read)
+    LOCK.rows(&[Arg::Text(customer_id), Arg::Text(credit_type_id)], PoolRow::in_hand)
 }
 
 /// Locks those of them that have no recharge policy of their own, in the order of their ids.
@@ -246,7 +256,7 @@ pub fn lock_covered(customer_id: &str, credit_type_id: &str) -> Vec<PoolRow> {
         without_policy!(),
         " ORDER BY p.pool_id FOR NO KEY UPDATE OF p"
     ));
-    LOCK.rows(&[Arg::Text(customer_id), Arg::Text(credit_type_id)], PoolRow::read)
+    LOCK.rows(&[Arg::Text(customer_id), Arg::Text(credit_type_id)], PoolRow::in_hand)
 }
 
 /// Where a pool stands in the order of what is due.
@@ -315,6 +325,7 @@ pub fn insert(pool: &PoolRow, now: Instant) -> bool {
          ON CONFLICT (customer_id, scope_id, credit_type_id) DO NOTHING",
     );
     let (thresholds, percents) = pool.alerts.as_ref().map(alerts::columns).unwrap_or_default();
+    in_hand::take(Thing::Pool(pool.pool_id));
     INSERT.run(&[
         Arg::Text(&pool.customer_id),
         Arg::Int(pool.pool_id),
@@ -336,7 +347,7 @@ pub fn insert(pool: &PoolRow, now: Instant) -> bool {
 pub fn set_limited(customer_id: &str, pool_id: i64, limited: bool) {
     static SET: Statement =
         Statement::new("UPDATE credit_pools.pool SET limited = $3 WHERE customer_id = $1 AND pool_id = $2");
-    SET.run(&[Arg::Text(customer_id), Arg::Int(pool_id), Arg::Bool(limited)]);
+    SET.write(&[Arg::Text(customer_id), Arg::Int(pool_id), Arg::Bool(limited)], 1);
 }
 
 /// Sets (`None`: removes) the levels of a customer's own on a locked pool.
@@ -348,13 +359,16 @@ pub fn set_alerts(customer_id: &str, pool_id: i64, levels: Option<&Alerts>) {
          WHERE customer_id = $1 AND pool_id = $2",
     );
     let (thresholds, percents) = levels.map(alerts::columns).unwrap_or_default();
-    SET.run(&[
-        Arg::Text(customer_id),
-        Arg::Int(pool_id),
-        Arg::Bool(levels.is_some()),
-        Arg::Numbers(&thresholds),
-        Arg::Numbers(&percents),
-    ]);
+    SET.write(
+        &[
+            Arg::Text(customer_id),
+            Arg::Int(pool_id),
+            Arg::Bool(levels.is_some()),
+            Arg::Numbers(&thresholds),
+            Arg::Numbers(&percents),
+        ],
+        1,
+    );
 }
 
 const POOL_ARGS: usize = 25;
@@ -404,7 +418,7 @@ pub fn update(pool: &PoolRow) {
              alert_granted = $24, alert_granted_until = $25
          WHERE customer_id = $1 AND pool_id = $2",
     );
-    UPDATE.run(&state(pool));
+    UPDATE.write(&state(pool), 1);
 }
 
 /// The same for many pools at once. They are locked, so that they stay in their places.
@@ -430,7 +444,7 @@ pub fn update_all(pools: &[&PoolRow]) {
          WHERE p.ctid = i.place",
     );
     let rows: Vec<[Arg; POOL_ARGS]> = pools.iter().map(|pool| state(pool)).collect();
-    super::spi::run_columns(&UPDATE, &rows);
+    super::spi::write_columns(&UPDATE, &rows);
 }
 
 /// What usage alone changes, of many pools that the clock has not moved; narrow, as most of a batch is.
@@ -462,7 +476,7 @@ pub fn update_used(pools: &[&PoolRow]) {
             ]
         })
         .collect();
-    super::spi::run_columns(&UPDATE, &rows);
+    super::spi::write_columns(&UPDATE, &rows);
 }
 
 /// The balance as this transaction left it.

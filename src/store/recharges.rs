@@ -86,26 +86,29 @@ pub fn put_policy(customer_id: &str, credit_type_id: &str, policy: &Policy, now:
              grant_expires_after = excluded.grant_expires_after, settlement = excluded.settlement,
              max_failures = excluded.max_failures, backoff = excluded.backoff, updated_at = excluded.updated_at",
     );
-    PUT.run(&[
-        Arg::Text(customer_id),
-        Arg::Text(credit_type_id),
-        Arg::Text(&policy.resource_id),
-        Arg::Bool(policy.enabled),
-        Arg::Number(policy.threshold),
-        Arg::MaybeNumber(policy.target_balance),
-        Arg::MaybeNumber(policy.recharge_amount),
-        Arg::MaybeNumber(policy.price_per_credit),
-        Arg::MaybeText(policy.price_currency.as_deref()),
-        Arg::MaybeNumber(policy.max_spend),
-        Arg::Interval(Some(policy.spend_period)),
-        Arg::MaybeInt(policy.max_count),
-        Arg::Interval(Some(policy.cooldown)),
-        Arg::Interval(policy.grant_expires_after),
-        Arg::Bool(policy.immediate),
-        Arg::Int(policy.max_failures),
-        Arg::Interval(Some(policy.backoff)),
-        Arg::Time(now),
-    ]);
+    PUT.write(
+        &[
+            Arg::Text(customer_id),
+            Arg::Text(credit_type_id),
+            Arg::Text(&policy.resource_id),
+            Arg::Bool(policy.enabled),
+            Arg::Number(policy.threshold),
+            Arg::MaybeNumber(policy.target_balance),
+            Arg::MaybeNumber(policy.recharge_amount),
+            Arg::MaybeNumber(policy.price_per_credit),
+            Arg::MaybeText(policy.price_currency.as_deref()),
+            Arg::MaybeNumber(policy.max_spend),
+            Arg::Interval(Some(policy.spend_period)),
+            Arg::MaybeInt(policy.max_count),
+            Arg::Interval(Some(policy.cooldown)),
+            Arg::Interval(policy.grant_expires_after),
+            Arg::Bool(policy.immediate),
+            Arg::Int(policy.max_failures),
+            Arg::Interval(Some(policy.backoff)),
+            Arg::Time(now),
+        ],
+        1,
+    );
 }
 
 /// A window of a policy's spending.
@@ -343,7 +346,7 @@ pub fn look_again_at(customer_id: &str, recharge_id: i64, at: Option<Instant>) {
     static SET: Statement = Statement::new(
         "UPDATE credit_pools.recharge SET next_attempt_at = $3 WHERE customer_id = $1 AND recharge_id = $2",
     );
-    SET.run(&[Arg::Text(customer_id), Arg::Int(recharge_id), Arg::MaybeTime(at)]);
+    SET.write(&[Arg::Text(customer_id), Arg::Int(recharge_id), Arg::MaybeTime(at)], 1);
 }
 
 /// A decision on its way into the table.
@@ -365,25 +368,28 @@ pub fn insert(pool: &PoolRow, recharge: &NewRecharge, now: Instant) {
     let attempt = recharge.outcome.as_ref().ok();
     let skip = recharge.outcome.err();
     let price = attempt.and_then(|a| a.price);
-    INSERT.run(&[
-        Arg::Text(&pool.customer_id),
-        Arg::Int(recharge.recharge_id),
-        Arg::Int(pool.pool_id),
-        Arg::Text(&pool.resource_id),
-        Arg::Text(&pool.credit_type_id),
-        Arg::Text(&recharge.policy.resource_id),
-        Arg::MaybeText(skip.map(|(reason, _)| reason)),
-        Arg::MaybeNumber(attempt.map(|a| a.amount)),
-        Arg::Number(pool.wallet.figures.balance),
-        Arg::MaybeNumber(price),
-        Arg::MaybeText(price.and(recharge.policy.price_currency.as_deref())),
-        Arg::Interval(recharge.policy.grant_expires_after),
-        Arg::Int(recharge.policy.max_failures),
-        Arg::Interval(Some(recharge.policy.backoff)),
-        Arg::Int(pool.wallet.seq),
-        Arg::Time(now),
-        Arg::MaybeTime(skip.map_or(Some(now), |(_, look_again_at)| look_again_at)),
-    ]);
+    INSERT.write(
+        &[
+            Arg::Text(&pool.customer_id),
+            Arg::Int(recharge.recharge_id),
+            Arg::Int(pool.pool_id),
+            Arg::Text(&pool.resource_id),
+            Arg::Text(&pool.credit_type_id),
+            Arg::Text(&recharge.policy.resource_id),
+            Arg::MaybeText(skip.map(|(reason, _)| reason)),
+            Arg::MaybeNumber(attempt.map(|a| a.amount)),
+            Arg::Number(pool.wallet.figures.balance),
+            Arg::MaybeNumber(price),
+            Arg::MaybeText(price.and(recharge.policy.price_currency.as_deref())),
+            Arg::Interval(recharge.policy.grant_expires_after),
+            Arg::Int(recharge.policy.max_failures),
+            Arg::Interval(Some(recharge.policy.backoff)),
+            Arg::Int(pool.wallet.seq),
+            Arg::Time(now),
+            Arg::MaybeTime(skip.map_or(Some(now), |(_, look_again_at)| look_again_at)),
+        ],
+        1,
+    );
 }
 
 pub struct Recharge {
@@ -447,14 +453,17 @@ pub fn mark_succeeded(
              lease_expires_at = NULL, updated_at = $6
          WHERE customer_id = $1 AND recharge_id = $2",
     );
-    MARK.run(&[
-        Arg::Text(customer_id),
-        Arg::Int(recharge_id),
-        Arg::Int(grant_id),
-        Arg::MaybeText(payment_reference),
-        Arg::MaybeInt(settled_seq),
-        Arg::Time(now),
-    ]);
+    MARK.write(
+        &[
+            Arg::Text(customer_id),
+            Arg::Int(recharge_id),
+            Arg::Int(grant_id),
+            Arg::MaybeText(payment_reference),
+            Arg::MaybeInt(settled_seq),
+            Arg::Time(now),
+        ],
+        1,
+    );
 }
 
 /// An attempt has failed: it waits for the next one, or with none to come it is over.
@@ -471,14 +480,17 @@ pub fn mark_failed(
              attempts = $4::integer, next_attempt_at = $5, worker = NULL, lease_expires_at = NULL, updated_at = $6
          WHERE customer_id = $1 AND recharge_id = $2",
     );
-    MARK.run(&[
-        Arg::Text(customer_id),
-        Arg::Int(recharge_id),
-        Arg::MaybeText(reason),
-        Arg::Int(attempts),
-        Arg::MaybeTime(next_attempt_at),
-        Arg::Time(now),
-    ]);
+    MARK.write(
+        &[
+            Arg::Text(customer_id),
+            Arg::Int(recharge_id),
+            Arg::MaybeText(reason),
+            Arg::Int(attempts),
+            Arg::MaybeTime(next_attempt_at),
+            Arg::Time(now),
+        ],
+        1,
+    );
 }
 
 pub struct Claimed {

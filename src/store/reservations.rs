@@ -198,17 +198,20 @@ pub fn update(customer_id: &str, hold: &Hold) {
          WHERE customer_id = $1 AND reservation_id = $2",
     );
     let (ids, amounts) = parts(hold);
-    UPDATE.run(&[
-        Arg::Text(customer_id),
-        Arg::Text(&hold.id),
-        Arg::Text(hold.status.as_str()),
-        Arg::Number(hold.held()),
-        Arg::Number(hold.charged),
-        Arg::Ints(&ids),
-        Arg::Numbers(&amounts),
-        Arg::Time(hold.expires_at),
-        Arg::MaybeTime(hold.closed_at),
-    ]);
+    UPDATE.write(
+        &[
+            Arg::Text(customer_id),
+            Arg::Text(&hold.id),
+            Arg::Text(hold.status.as_str()),
+            Arg::Number(hold.held()),
+            Arg::Number(hold.charged),
+            Arg::Ints(&ids),
+            Arg::Numbers(&amounts),
+            Arg::Time(hold.expires_at),
+            Arg::MaybeTime(hold.closed_at),
+        ],
+        1,
+    );
 }
 
 /// The balance that the call which made a hold returned.
@@ -216,7 +219,7 @@ pub fn keep_balance(customer_id: &str, reservation_id: &str, balance: Amount) {
     static KEEP: Statement = Statement::new(
         "UPDATE credit_pools.reservation SET first_balance = $3 WHERE customer_id = $1 AND reservation_id = $2",
     );
-    KEEP.run(&[Arg::Text(customer_id), Arg::Text(reservation_id), Arg::Number(balance)]);
+    KEEP.write(&[Arg::Text(customer_id), Arg::Text(reservation_id), Arg::Number(balance)], 1);
 }
 
 /// The call that closed a hold, and what it returned.
@@ -225,5 +228,5 @@ pub fn keep_closing(customer_id: &str, reservation_id: &str, digest: i64, result
         "UPDATE credit_pools.reservation SET closing_digest = $3, closing_result = $4
          WHERE customer_id = $1 AND reservation_id = $2",
     );
-    KEEP.run(&[Arg::Text(customer_id), Arg::Text(reservation_id), Arg::Int(digest), Arg::Json(Some(result))]);
+    KEEP.write(&[Arg::Text(customer_id), Arg::Text(reservation_id), Arg::Int(digest), Arg::Json(Some(result))], 1);
 }

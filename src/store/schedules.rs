@@ -188,25 +188,28 @@ pub fn ensure(
          ON CONFLICT (customer_id, subscription_id, plan_id, credit_type_id, entry_id, pool_id)
              DO UPDATE SET overdraft_limit = excluded.overdraft_limit",
     );
-    ENSURE.run(&[
-        Arg::Text(customer_id),
-        Arg::Int(next_id(Sequence::Schedule)),
-        Arg::Int(pool_id),
-        Arg::Text(subscription_id),
-        Arg::Text(plan_id),
-        Arg::Text(&entry.credit_type_id),
-        Arg::Text(&entry.entry_id),
-        Arg::Time(starts_at),
-        Arg::Limit(entry.overdraft_limit),
-        Arg::Time(now),
-    ]);
+    ENSURE.write(
+        &[
+            Arg::Text(customer_id),
+            Arg::Int(next_id(Sequence::Schedule)),
+            Arg::Int(pool_id),
+            Arg::Text(subscription_id),
+            Arg::Text(plan_id),
+            Arg::Text(&entry.credit_type_id),
+            Arg::Text(&entry.entry_id),
+            Arg::Time(starts_at),
+            Arg::Limit(entry.overdraft_limit),
+            Arg::Time(now),
+        ],
+        1,
+    );
 }
 
 /// Keeps the boundary from which a schedule runs from now on.
 pub fn set_first(customer_id: &str, schedule: &Schedule) {
     static UPDATE: Statement =
         Statement::new("UPDATE credit_pools.schedule SET first_at = $3 WHERE customer_id = $1 AND schedule_id = $2");
-    UPDATE.run(&[Arg::Text(customer_id), Arg::Int(schedule.id), Arg::Time(schedule.next_at)]);
+    UPDATE.write(&[Arg::Text(customer_id), Arg::Int(schedule.id), Arg::Time(schedule.next_at)], 1);
 }
 
 pub fn update(customer_id: &str, schedule: &Schedule, now: Instant) {
@@ -217,16 +220,19 @@ pub fn update(customer_id: &str, schedule: &Schedule, now: Instant) {
              stopped_at = CASE WHEN $5 THEN NULL ELSE COALESCE(stopped_at, $6) END
          WHERE customer_id = $1 AND schedule_id = $2",
     );
-    UPDATE.run(&[
-        Arg::Text(customer_id),
-        Arg::Int(schedule.id),
-        Arg::Time(schedule.next_at),
-        Arg::MaybeNumber(schedule.granted),
-        Arg::Bool(schedule.running),
-        Arg::Time(now),
-        Arg::MaybeTime(schedule.period.map(|(start, _)| start)),
-        Arg::MaybeTime(schedule.period.map(|(_, from)| from)),
-    ]);
+    UPDATE.write(
+        &[
+            Arg::Text(customer_id),
+            Arg::Int(schedule.id),
+            Arg::Time(schedule.next_at),
+            Arg::MaybeNumber(schedule.granted),
+            Arg::Bool(schedule.running),
+            Arg::Time(now),
+            Arg::MaybeTime(schedule.period.map(|(start, _)| start)),
+            Arg::MaybeTime(schedule.period.map(|(_, from)| from)),
+        ],
+        1,
+    );
 }
 
 /// From now on a subscription's entries of one credit type pay into another pool. In the one that they leave they stop:

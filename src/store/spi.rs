@@ -143,6 +143,14 @@ impl Statement {
         processed
     }
 
+    /// Runs what writes so many rows. A trigger or a rule that keeps one of them back must not go unnoticed.
+    pub fn write(&self, args: &[Arg], rows: u64) {
+        let written = self.run(args);
+        if written != rows {
+            kept_back(table_of(self.sql));
+        }
+    }
+
     /// Runs it and turns every row into a value.
     pub fn rows<T>(&self, args: &[Arg], read: impl FnMut(&Row) -> T) -> Vec<T> {
         take_rows(self.execute(args), read)
@@ -245,6 +253,26 @@ pub fn reading<T>(body: impl FnOnce() -> T) -> T {
     let _reset = Reset;
     READS_ONLY.store(true, Ordering::Relaxed);
     body()
+}
+
+/// The first table that a statement names.
+fn table_of(sql: &str) -> &str {
+    sql.split("credit_pools.").nth(1).and_then(|rest| rest.split_whitespace().next()).unwrap_or_default()
+}
+
+/// Not all that a statement writes was written.
+pub fn kept_back(table: &str) -> ! {
+    crate::error::Error::state(format!("a trigger or a rule keeps back a row of credit_pools.{table}"))
+        .with("table", table)
+        .hint("What credit_pools writes must be written as it is: drop that trigger or rule.")
+        .raise()
+}
+
+/// As `Statement::write`, of a statement whose parameters are arrays, one element per row.
+pub fn write_columns<const N: usize>(statement: &Statement, rows: &[[Arg; N]]) {
+    if run_columns(statement, rows) != rows.len() as u64 {
+        kept_back(table_of(statement.sql));
+    }
 }
 
 /// Runs a statement whose parameters are arrays, one element per row; how many rows it touched.

@@ -205,24 +205,27 @@ pub fn put(customer_id: &str, subscription: &Subscription, now: Instant) {
              metadata = excluded.metadata, revision = excluded.revision, updated_at = excluded.updated_at,
              cancelled_at = excluded.cancelled_at, end_credits = excluded.end_credits",
     );
-    PUT.run(&[
-        Arg::Text(customer_id),
-        Arg::Text(&subscription.subscription_id),
-        Arg::Text(&subscription.resource_id),
-        Arg::Text(&subscription.plan_id),
-        Arg::Text(if subscription.active { "active" } else { "cancelled" }),
-        Arg::Time(subscription.starts_at),
-        Arg::Time(subscription.ends_at),
-        Arg::Text(&subscription.time_zone),
-        Arg::Json(subscription.quantities.as_deref()),
-        Arg::Json(subscription.rate_overrides.as_deref()),
-        Arg::Json(subscription.amount_overrides.as_deref()),
-        Arg::Json(subscription.metadata.as_deref()),
-        Arg::Int(subscription.revision),
-        Arg::Time(now),
-        Arg::MaybeTime(subscription.cancelled_at),
-        Arg::Text(if subscription.expires_credits { "expire" } else { "keep" }),
-    ]);
+    PUT.write(
+        &[
+            Arg::Text(customer_id),
+            Arg::Text(&subscription.subscription_id),
+            Arg::Text(&subscription.resource_id),
+            Arg::Text(&subscription.plan_id),
+            Arg::Text(if subscription.active { "active" } else { "cancelled" }),
+            Arg::Time(subscription.starts_at),
+            Arg::Time(subscription.ends_at),
+            Arg::Text(&subscription.time_zone),
+            Arg::Json(subscription.quantities.as_deref()),
+            Arg::Json(subscription.rate_overrides.as_deref()),
+            Arg::Json(subscription.amount_overrides.as_deref()),
+            Arg::Json(subscription.metadata.as_deref()),
+            Arg::Int(subscription.revision),
+            Arg::Time(now),
+            Arg::MaybeTime(subscription.cancelled_at),
+            Arg::Text(if subscription.expires_credits { "expire" } else { "keep" }),
+        ],
+        1,
+    );
     static KEEP: Statement = Statement::new(
         "INSERT INTO credit_pools.subscription_version AS v
              (customer_id, subscription_id, changed_at, resource_id, plan_id, ends_at, end_credits, quantities,
@@ -233,17 +236,20 @@ pub fn put(customer_id: &str, subscription: &Subscription, now: Instant) {
              end_credits = excluded.end_credits, quantities = excluded.quantities,
              amount_overrides = excluded.amount_overrides",
     );
-    KEEP.run(&[
-        Arg::Text(customer_id),
-        Arg::Text(&subscription.subscription_id),
-        Arg::Time(now),
-        Arg::Text(&subscription.resource_id),
-        Arg::Text(&subscription.plan_id),
-        Arg::Time(subscription.ends_at),
-        Arg::Text(if subscription.expires_credits { "expire" } else { "keep" }),
-        Arg::Json(subscription.quantities.as_deref()),
-        Arg::Json(subscription.amount_overrides.as_deref()),
-    ]);
+    KEEP.write(
+        &[
+            Arg::Text(customer_id),
+            Arg::Text(&subscription.subscription_id),
+            Arg::Time(now),
+            Arg::Text(&subscription.resource_id),
+            Arg::Text(&subscription.plan_id),
+            Arg::Time(subscription.ends_at),
+            Arg::Text(if subscription.expires_credits { "expire" } else { "keep" }),
+            Arg::Json(subscription.quantities.as_deref()),
+            Arg::Json(subscription.amount_overrides.as_deref()),
+        ],
+        1,
+    );
 }
 
 /// Locks subscriptions that the clock has ended, each with its scope, passing over those that others are working on.
@@ -267,5 +273,5 @@ pub fn mark_ended(customer_id: &str, subscription_id: &str, now: Instant) {
          SET status = CASE WHEN cancelled_at IS NULL THEN 'ended' ELSE 'cancelled' END, updated_at = $3
          WHERE customer_id = $1 AND subscription_id = $2",
     );
-    END.run(&[Arg::Text(customer_id), Arg::Text(subscription_id), Arg::Time(now)]);
+    END.write(&[Arg::Text(customer_id), Arg::Text(subscription_id), Arg::Time(now)], 1);
 }

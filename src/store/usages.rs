@@ -102,7 +102,7 @@ pub fn add_reversed(customer_id: &str, usage_id: i64, credits: Amount, value: Am
          ON CONFLICT (customer_id, usage_id) DO UPDATE SET credits = trim_scale(r.credits + excluded.credits),
              value = trim_scale(r.value + excluded.value)",
     );
-    ADD.run(&[Arg::Text(customer_id), Arg::Int(usage_id), Arg::Number(credits), Arg::Number(value)]);
+    ADD.write(&[Arg::Text(customer_id), Arg::Int(usage_id), Arg::Number(credits), Arg::Number(value)], 1);
 }
 
 /// A feature's billing period.
@@ -159,7 +159,7 @@ pub fn total(pool: &PoolRow, period: &Period, usage_id: i64) -> Amount {
     let since = SINCE.first(&args, |row| row.amount(1)).flatten().unwrap_or_default();
     let value = value.checked_add(since).unwrap_or(value);
     let (seq, usage) = (Arg::Int(pool.wallet.seq), Arg::Int(usage_id.saturating_sub(1)));
-    REMEMBER.run(&[customer_id, pool_id, feature_id, start, Arg::Number(value), seq, usage]);
+    REMEMBER.write(&[customer_id, pool_id, feature_id, start, Arg::Number(value), seq, usage], 1);
     value
 }
 

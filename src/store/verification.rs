@@ -122,7 +122,8 @@ pub fn entries(customer_id: &str, pool_id: i64, after: i64, limit: i64) -> Vec<S
 pub fn grants(customer_id: &str, pool_id: i64) -> Vec<StoredGrant> {
     static READ: Statement = Statement::read(
         "SELECT grant_id, amount::text, consumed::text, held::text, expired::text, voided::text, status, feature_ids,
-                category, priority, effective_at, expires_at
+                category, priority, effective_at, expires_at, unpaid,
+                unlimited = (feature_ids IS NULL) AND plain = (category <> 'promotional')
          FROM credit_pools.pool_grant WHERE customer_id = $1 AND pool_id = $2 ORDER BY grant_id",
     );
     READ.rows(&[Arg::Text(customer_id), Arg::Int(pool_id)], |row| {
@@ -136,7 +137,10 @@ pub fn grants(customer_id: &str, pool_id: i64) -> Vec<StoredGrant> {
             expired: text(5),
             voided: text(6),
             status: text(7),
+            unpaid: row.boolean(13),
+            expires_at: row.time(12).unwrap_or(Instant::INFINITY),
             restricted: features.is_some(),
+            in_order: row.boolean(14),
             terms_digest: terms(row, features),
         }
     })
@@ -150,6 +154,7 @@ fn terms(row: &Row, features: Option<Vec<String>>) -> Option<i64> {
     let grant = Grant {
         features,
         expires_at: row.time(12)?,
+        unpaid: row.boolean(13),
         status: Status::Active,
         ..Grant::new(row.int(1)?, amount, category, row.small_int(10)?, effective_at, effective_at)
     };
@@ -253,6 +258,7 @@ pub fn orphans(customer_id: Option<&str>) -> Vec<(String, i64, String)> {
     }
     static LEDGER: Statement = Statement::read(pools_of!("ledger_entry"));
     static GRANTS: Statement = Statement::read(pools_of!("pool_grant"));
+    static RECHARGES: Statement = Statement::read(pools_of!("recharge"));
     static RESERVATIONS: Statement = Statement::read(
         "SELECT DISTINCT r.customer_id, r.pool_id, 'reservation' FROM credit_pools.reservation r
          WHERE (r.customer_id = $1 OR $1 IS NULL)
@@ -267,6 +273,6 @@ pub fn orphans(customer_id: Option<&str>) -> Vec<(String, i64, String)> {
     );
     let read =
         |row: &Row| (row.text(1).unwrap_or_default(), row.int(2).unwrap_or_default(), row.text(3).unwrap_or_default());
-    let tables = [&LEDGER, &GRANTS, &RESERVATIONS, &REVERSALS];
+    let tables = [&LEDGER, &GRANTS, &RECHARGES, &RESERVATIONS, &REVERSALS];
     tables.iter().flat_map(|table| table.rows(&[Arg::MaybeText(customer_id)], read)).collect()
 }
