@@ -3,9 +3,11 @@ SET LOCAL search_path TO pg_catalog, pg_temp; -- no name or operator from anywhe
 -- Who may see what. The privilege to execute reads_all_customers() is the right to see the rows of all customers; that to
 -- execute reads_own_customers() makes a role a tenant, which sees what role_access names. grant_access (68_access.sql) gives both.
 
--- One row per access that was given. resource_id '' is the whole customer; customer_id is '' but for tenants.
+-- One row per access that was given. resource_id '' is the whole customer; customer_id is '' but for tenants. role_id is the
+-- role's oid: another role that takes the name of one that was dropped or renamed takes nothing else over.
 CREATE TABLE credit_pools.role_access (
     role_name text COLLATE "C" NOT NULL,
+    role_id oid NOT NULL,
     level text COLLATE "C" NOT NULL CHECK (level IN ('admin', 'app', 'meter', 'reader', 'tenant')),
     customer_id text COLLATE "C" NOT NULL,
     resource_id text COLLATE "C" NOT NULL,
@@ -13,6 +15,19 @@ CREATE TABLE credit_pools.role_access (
     PRIMARY KEY (role_name, level, customer_id, resource_id),
     CHECK ((level = 'tenant') = (customer_id <> ''))
 );
+
+-- Oids mean nothing in another cluster: what a restore inserts gets that of the role of here (ALWAYS), 0 for one that is not.
+CREATE FUNCTION credit_pools.set_role_id() RETURNS trigger
+    LANGUAGE plpgsql SET search_path TO pg_catalog, pg_temp AS $$
+BEGIN
+    NEW.role_id := COALESCE((SELECT r.oid FROM pg_roles r WHERE r.rolname = NEW.role_name), 0::oid);
+    RETURN NEW;
+END
+$$;
+CREATE TRIGGER role_access_role_id
+    BEFORE INSERT ON credit_pools.role_access
+    FOR EACH ROW EXECUTE FUNCTION credit_pools.set_role_id();
+ALTER TABLE credit_pools.role_access ENABLE ALWAYS TRIGGER role_access_role_id;
 
 CREATE FUNCTION credit_pools.access_support(internal) RETURNS internal
     LANGUAGE c STRICT AS 'MODULE_PATHNAME', 'credit_pools_access_support';

@@ -183,7 +183,11 @@ SELECT e.customer_id,
        e.metadata,
        e.effective_at,
        e.recorded_at,
-       e.entry_hash
+       e.entry_hash,
+       e.credits,
+       e.shortfall,
+       e.rate,
+       e.payload_digest
 FROM credit_pools.pool p
 JOIN credit_pools.ledger_entry e ON e.customer_id = p.customer_id AND e.pool_id = p.pool_id
 WHERE e.seq > 0
@@ -194,7 +198,8 @@ SELECT own.* FROM credit_pools.own_rows('ledger') AS own (
     seq bigint, entry_type text, amount numeric, balance_before numeric, balance_after numeric, grant_id bigint,
     usage_id bigint, feature_id text COLLATE "C", value numeric, reservation_id text COLLATE "C",
     recharge_id bigint, idempotency_key text COLLATE "C", actor text, reason text, dimensions jsonb, metadata jsonb,
-    effective_at timestamptz, recorded_at timestamptz, entry_hash bytea)
+    effective_at timestamptz, recorded_at timestamptz, entry_hash bytea,
+    credits numeric, shortfall numeric, rate numeric, payload_digest bigint)
 WHERE credit_pools.reads_own_customers();
 
 CREATE VIEW credit_pools.usage_events AS

@@ -9,7 +9,8 @@ SELECT a.role_name,
        NULLIF(a.customer_id, '') AS customer_id,
        NULLIF(a.resource_id, '') AS resource_id,
        a.granted_at
-FROM credit_pools.role_access a;
+FROM credit_pools.role_access a
+JOIN pg_catalog.pg_roles r ON r.oid = a.role_id AND r.rolname = a.role_name;
 
 -- What a level may execute and select, by name: no function is overloaded. NULL for a level that is none.
 CREATE FUNCTION credit_pools.objects_of_level(level pg_catalog.text)
@@ -32,7 +33,8 @@ DECLARE
 BEGIN
     CASE level
         WHEN 'meter' THEN
-            routines := metering;
+            -- It asks about any customer.
+            routines := metering || '{reads_all_customers}'::text[];
             relations := '{}';
         WHEN 'reader' THEN
             routines := asking || of_views;
@@ -44,7 +46,9 @@ BEGIN
             SELECT array_agg(DISTINCT p.proname::text) INTO routines
             FROM pg_proc p JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
             JOIN pg_extension e ON d.refclassid = 'pg_extension'::regclass AND e.oid = d.refobjid
-            WHERE e.extname = 'credit_pools';
+            WHERE e.extname = 'credit_pools'
+              -- On a table of their own, triggers of ours have no business.
+              AND (p.prorettype <> 'trigger'::regtype OR p.proname = 'charge_inserted');
             relations := views || '{event_consumers, access}';
         WHEN 'tenant' THEN
             routines := asking || '{own_rows, reads_own_customers}';
@@ -64,10 +68,10 @@ DECLARE
     relations text;
 BEGIN
     SELECT string_agg(DISTINCT p.oid::regprocedure::text, ', ') INTO routines
-    FROM credit_pools.role_access a, credit_pools.objects_of_level(a.level) o, unnest(o.routines) n (name), pg_proc p
+    FROM credit_pools.access a, credit_pools.objects_of_level(a.level) o, unnest(o.routines) n (name), pg_proc p
     WHERE a.role_name = of_role AND p.pronamespace = 'credit_pools'::regnamespace AND p.proname = n.name;
     SELECT string_agg(DISTINCT format('credit_pools.%I', n.name), ', ') INTO relations
-    FROM credit_pools.role_access a, credit_pools.objects_of_level(a.level) o, unnest(o.relations) n (name)
+    FROM credit_pools.access a, credit_pools.objects_of_level(a.level) o, unnest(o.relations) n (name)
     WHERE a.role_name = of_role;
     IF anew THEN
         EXECUTE format('REVOKE ALL ON ALL ROUTINES IN SCHEMA credit_pools FROM %I', of_role);

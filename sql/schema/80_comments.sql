@@ -103,6 +103,10 @@ COMMENT ON COLUMN credit_pools.ledger.balance_after IS 'Balance after this entry
 COMMENT ON COLUMN credit_pools.ledger.grant_id IS 'The grant that it touches';
 COMMENT ON COLUMN credit_pools.ledger.usage_id IS 'The usage that it belongs to';
 COMMENT ON COLUMN credit_pools.ledger.feature_id IS 'The feature that was used';
+COMMENT ON COLUMN credit_pools.ledger.credits IS 'What the usage took in all; on its first entry only';
+COMMENT ON COLUMN credit_pools.ledger.shortfall IS 'What the usage did not get; on its first entry only';
+COMMENT ON COLUMN credit_pools.ledger.rate IS 'Credits per unit of the usage, where its rate is no formula; on its first entry only';
+COMMENT ON COLUMN credit_pools.ledger.payload_digest IS 'Of the payload that came with the usage''s key; of the terms of the grant that the entry brings or changes';
 COMMENT ON COLUMN credit_pools.ledger.value IS 'Units used; on the first entry of a usage only, so that sums are right. Where a grant does not count yet: its credits (schedule), or what of them will never count (void, expire)';
 COMMENT ON COLUMN credit_pools.ledger.reservation_id IS 'The hold that it belongs to';
 COMMENT ON COLUMN credit_pools.ledger.recharge_id IS 'The recharge that it belongs to';
@@ -259,7 +263,7 @@ COMMENT ON COLUMN credit_pools.balance_alerts.percents IS 'Levels in percent of 
 COMMENT ON COLUMN credit_pools.balance_alerts.updated_at IS 'When they were set; NULL for a default';
 
 COMMENT ON TABLE credit_pools.role_access IS 'What grant_access has given to roles; read the view access';
-COMMENT ON VIEW credit_pools.access IS 'One row per access that grant_access has given. A role that was dropped keeps its rows, without any privilege, until revoke_access or by hand';
+COMMENT ON VIEW credit_pools.access IS 'One row per access that grant_access has given. Roles that were dropped or renamed are not shown, and have none';
 COMMENT ON COLUMN credit_pools.access.role_name IS 'Role, as it is named in pg_roles';
 COMMENT ON COLUMN credit_pools.access.level IS 'admin, app, meter, reader or tenant';
 COMMENT ON COLUMN credit_pools.access.customer_id IS 'Whose rows a tenant sees; NULL for the other levels';

@@ -72,6 +72,7 @@ COMMENT ON FUNCTION credit_pools.grants_now IS 'Internal, for the view grants: t
 COMMENT ON FUNCTION credit_pools.evaluate_recharge IS 'Internal: trigger on pool';
 COMMENT ON FUNCTION credit_pools.next_transaction_id IS 'Internal, for the view events: the transaction id that will be given next';
 COMMENT ON FUNCTION credit_pools.set_event_horizon IS 'Internal: trigger on event';
+COMMENT ON FUNCTION credit_pools.set_role_id IS 'Internal: trigger on role_access';
 COMMENT ON FUNCTION credit_pools.catalogue_changed IS 'Internal: trigger on rate and credit_type';
 COMMENT ON FUNCTION credit_pools.refuse_ledger_change IS 'Internal: trigger on ledger_entry';
 COMMENT ON FUNCTION credit_pools.check_metering IS 'Internal, for meter_table: checks its arguments and names the trigger';

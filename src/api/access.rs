@@ -90,7 +90,7 @@ fn reads_own_customers() -> bool {
 
 fn access_of<'a>(
     role_name: Option<&'a str>,
-    level: &'a str,
+    level: Option<&'a str>,
     customer_id: Option<&'a str>,
     resource_id: Option<&'a str>,
 ) -> Result<Access<'a>> {
@@ -120,7 +120,7 @@ fn grant_access(
     ),
 > {
     let changed = call(|| {
-        let level = args::required("level", level)?;
+        args::required("level", level)?;
         giving_access::grant(&access_of(role_name, level, customer_id, resource_id)?)
     });
     TableIterator::once((
@@ -140,7 +140,6 @@ fn revoke_access(
     customer_id: default!(Option<&str>, "NULL"),
     resource_id: default!(Option<&str>, "NULL"),
 ) -> TableIterator<'static, (name!(role_name, String), name!(revoked, i64))> {
-    let revoked =
-        call(|| giving_access::revoke(&access_of(role_name, level.unwrap_or_default(), customer_id, resource_id)?));
+    let revoked = call(|| giving_access::revoke(&access_of(role_name, level, customer_id, resource_id)?));
     TableIterator::once((role_name.unwrap_or_default().to_owned(), revoked))
 }

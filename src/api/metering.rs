@@ -5,10 +5,10 @@ use pgrx::prelude::*;
 
 use super::{args, call};
 use crate::engine::metering::{self, Metering};
-use crate::error::Error;
-use crate::store::transition;
+use crate::error::{Error, Kind};
+use crate::store::{access, transition};
 
-#[pg_extern(stable, security_definer)]
+#[pg_extern(stable)]
 #[search_path(pg_catalog, pg_temp)]
 fn check_metering(
     table: Option<pg_sys::Oid>,
@@ -19,8 +19,12 @@ fn check_metering(
     key_column: Option<&str>,
 ) -> String {
     call(|| {
-        let table = transition::open(args::required("table", table)?);
-        let table = table.ok_or_else(|| Error::argument("table", "table does not exist"))?;
+        let table = args::required("table", table)?;
+        // Before it is opened: that locks it.
+        if transition::exists(table) && !access::may_make_triggers(table) {
+            return Err(Error::new(Kind::InsufficientPrivilege, "permission denied to make triggers on the table"));
+        }
+        let table = transition::open(table).ok_or_else(|| Error::argument("table", "table does not exist"))?;
         let feature_id = args::id("feature_id", feature_id)?;
         let metering = Metering {
             feature_id,
@@ -29,7 +33,7 @@ fn check_metering(
             value_column: value_column.unwrap_or_default(),
             key_column: key_column.unwrap_or_default(),
         };
-        metering::check(&table, &metering)?;
+        access::as_owner(|| metering::check(&table, &metering))?;
         Ok(metering::trigger_name(feature_id))
     })
 }

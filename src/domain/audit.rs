@@ -163,9 +163,24 @@ struct GrantSums {
     promised: Option<Sum>,
     voided_before: Sum,
     expired_before: Sum,
-    /// A row says that something was voided or moved away, all that was not held perhaps.
-    voided_once: bool,
+    /// A row voided, or moved away, all of it that was not held.
+    ended: bool,
     terms: Option<i64>,
+}
+
+impl GrantSums {
+    fn amount(&self) -> Sum {
+        if self.begun { self.granted.saturating_add(self.voided_before) } else { self.promised.unwrap_or_default() }
+    }
+
+    fn gone(&self) -> [Sum; 6] {
+        [self.consumed, self.held, self.expired, self.expired_before, self.voided, self.voided_before]
+    }
+
+    /// What is neither gone nor held.
+    fn left(&self) -> Sum {
+        self.gone().iter().fold(self.amount(), |left, part| left.saturating_sub(*part))
+    }
 }
 
 /// What the ledger says of a hold.
@@ -291,7 +306,6 @@ impl Audit {
         };
         let grant = self.grants.entry(grant_id).or_default();
         let pending = entry.value.as_deref().and_then(sum_of);
-        grant.voided_once |= matches!(kind, EntryType::Void | EntryType::TransferOut);
         match kind {
             EntryType::Grant | EntryType::RolloverIn | EntryType::TransferIn => {
                 grant.begun = true;
@@ -307,6 +321,9 @@ impl Audit {
             EntryType::Expire | EntryType::RolloverOut => add(&mut grant.expired, -amount),
             EntryType::Void | EntryType::TransferOut => add(&mut grant.voided, -amount),
             EntryType::Open | EntryType::Update => {}
+        }
+        if matches!(kind, EntryType::Void | EntryType::TransferOut) {
+            grant.ended |= grant.left() == 0;
         }
         let brings = [EntryType::Schedule, EntryType::Grant, EntryType::RolloverIn, EntryType::TransferIn];
         if brings.contains(&kind) || kind == EntryType::Update {
@@ -485,11 +502,7 @@ impl Audit {
             self.report(None, "grant", json!({"grant_id": id, "problem": "not in the ledger"}));
             return;
         };
-        let amount = if sums.begun {
-            sums.granted.saturating_add(sums.voided_before)
-        } else {
-            sums.promised.unwrap_or_default()
-        };
+        let amount = sums.amount();
         let columns = [
             ("amount", &grant.amount, amount),
             ("consumed", &grant.consumed, sums.consumed),
@@ -512,9 +525,8 @@ impl Audit {
         if held != sums.held {
             broken("holds have another part of it");
         }
-        let gone = [sums.consumed, sums.held, sums.expired, sums.expired_before, sums.voided, sums.voided_before];
-        let left = gone.iter().fold(amount, |left, part| left.saturating_sub(*part));
-        if left < 0 || gone.iter().any(|part| *part < 0) {
+        let left = sums.left();
+        if left < 0 || sums.gone().iter().any(|part| *part < 0) {
             broken("more than its amount is gone");
         }
         if !grant.in_order {
@@ -522,13 +534,13 @@ impl Audit {
         }
         let booked = |at: Instant| at.micros() <= pool.last_recorded_at;
         let right = match grant.status.as_str() {
-            "scheduled" => !sums.begun && !grant.unpaid,
-            "pending_payment" => !sums.begun && grant.unpaid,
+            "scheduled" => !sums.begun && !grant.unpaid && left > 0,
+            "pending_payment" => !sums.begun && grant.unpaid && left > 0,
             "active" => sums.begun && left.saturating_add(sums.held) > 0,
             "depleted" => sums.begun && left == 0 && sums.held == 0,
             // What was reversed or came back of it is gone again at once; a part that is held may be there.
             "expired" => left == 0 && booked(grant.expires_at),
-            "voided" => left == 0 && sums.voided_once,
+            "voided" => left == 0 && sums.ended,
             _ => false,
         };
         if !right {

@@ -10,8 +10,8 @@ const LEVELS: [&str; 5] = ["admin", "app", "meter", "reader", "tenant"];
 /// A role and what it may do; with a customer, what it may see.
 pub struct Access<'a> {
     pub role_name: &'a str,
-    /// "": whichever, where it is taken back.
-    pub level: &'a str,
+    /// `None`: whichever, where it is taken back.
+    pub level: Option<&'a str>,
     pub customer_id: Option<&'a str>,
     pub resource_id: Option<&'a str>,
 }
@@ -21,14 +21,14 @@ impl Access<'_> {
         if !access::role_exists(self.role_name) {
             return Err(Error::unknown("role", self.role_name).hint("Make it with CREATE ROLE."));
         }
-        if !self.level.is_empty() && !LEVELS.contains(&self.level) {
-            return Err(Error::argument("level", format!("level must be one of {}", LEVELS.join(", ")))
-                .with("level", self.level));
+        if let Some(level) = self.level.filter(|level| !LEVELS.contains(level)) {
+            let message = format!("level must be one of {}", LEVELS.join(", "));
+            return Err(Error::argument("level", message).with("level", level));
         }
         if self.resource_id.is_some() && self.customer_id.is_none() {
             return Err(Error::argument("customer_id", "a resource is one of a customer: customer_id is required"));
         }
-        if self.customer_id.is_some() && self.level != "tenant" {
+        if self.customer_id.is_some() && self.level != Some("tenant") {
             return Err(Error::argument("customer_id", "customer_id is for the level tenant only"));
         }
         Ok(())
@@ -38,21 +38,22 @@ impl Access<'_> {
 /// `false`: the role had it. Its privileges are given again all the same.
 pub fn grant(given: &Access) -> Result<bool> {
     given.check()?;
-    if given.level == "tenant" && given.customer_id.is_none() {
+    let level = given.level.unwrap_or_default();
+    if level == "tenant" && given.customer_id.is_none() {
         return Err(Error::argument("customer_id", "a tenant is one of a customer: customer_id is required"));
     }
     access::lock();
-    let other = access::levels_of(given.role_name).into_iter().find(|level| {
-        // A tenant that may do more would see more than its own.
-        (level == "tenant") != (given.level == "tenant")
-    });
+    access::forget_others(given.role_name);
+    // A tenant that may do more would see more than its own.
+    let mut others = access::levels_of(given.role_name).into_iter();
+    let other = others.find(|other| (other == "tenant") != (level == "tenant"));
     if let Some(other) = other {
         return Err(Error::state(format!("role \"{}\" has the level {other}", given.role_name))
             .with("level", other)
             .hint("A tenant has no other level. Revoke that with revoke_access first, or take another role."));
     }
     let (customer_id, resource_id) = (given.customer_id.unwrap_or_default(), given.resource_id.unwrap_or_default());
-    let changed = access::insert(given.role_name, given.level, customer_id, resource_id, clock::now());
+    let changed = access::insert(given.role_name, level, customer_id, resource_id, clock::now());
     access::apply(given.role_name, false);
     Ok(changed)
 }
@@ -61,8 +62,8 @@ pub fn grant(given: &Access) -> Result<bool> {
 pub fn revoke(taken: &Access) -> Result<i64> {
     taken.check()?;
     access::lock();
-    let level = Some(taken.level).filter(|level| !level.is_empty());
-    let revoked = access::delete(taken.role_name, level, taken.customer_id, taken.resource_id);
+    access::forget_others(taken.role_name);
+    let revoked = access::delete(taken.role_name, taken.level, taken.customer_id, taken.resource_id);
     access::apply(taken.role_name, true);
     Ok(revoked)
 }

@@ -137,8 +137,8 @@ fn audit(books: &Books, kept: Kept) -> Vec<Finding> {
         let entries = in_scratch_memory(|| verification::entries(customer_id, pool_id, after, PIECE));
         entries.iter().for_each(|entry| audit.read(entry));
         match entries.last() {
-            Some(last) => after = last.seq,
-            None => break,
+            Some(last) if entries.len() as i64 == PIECE => after = last.seq,
+            _ => break,
         }
     }
     audit.check_head(&books.pool);

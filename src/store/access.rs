@@ -56,19 +56,21 @@ impl Reach {
     }
 }
 
-/// What the role that calls may see. A role that is nobody's tenant and may execute what asks this sees all: its
-/// privileges are those of an application.
+/// What the role that calls may see.
 pub fn reach() -> Reach {
-    // SAFETY: reads a variable of the backend.
-    let user = unsafe { pg_sys::GetUserId() };
-    if sees_all(user) || !may_execute(user, OWN) { Reach::All } else { Reach::Own(own_scopes(user)) }
+    // SAFETY: takes note of what other sessions have revoked; reads a variable of the backend.
+    let user = unsafe {
+        pg_sys::AcceptInvalidationMessages();
+        pg_sys::GetUserId()
+    };
+    if sees_all(user) { Reach::All } else { Reach::Own(own_scopes(user)) }
 }
 
 fn own_scopes(user: pg_sys::Oid) -> Vec<Scope> {
     // A role that has a tenant's role sees what that sees.
     static FIND: Statement = Statement::read(
         "SELECT DISTINCT a.customer_id, a.resource_id FROM credit_pools.role_access a
-         JOIN pg_catalog.pg_roles r ON r.rolname = a.role_name
+         JOIN pg_catalog.pg_roles r ON r.oid = a.role_id AND r.rolname = a.role_name
          WHERE a.level = 'tenant' AND pg_catalog.pg_has_role($1::oid, r.oid, 'USAGE')",
     );
     let read = |row: &Row| Scope {
@@ -207,12 +209,8 @@ pub fn own_rows(view: &str, mut take: impl FnMut(*mut pg_sys::SPITupleTable, u64
     if !VIEWS.contains(&view) {
         return false;
     }
-    // SAFETY: reads a variable of the backend.
-    let user = unsafe { pg_sys::GetUserId() };
-    if sees_all(user) || !may_execute(user, OWN) {
-        return true;
-    }
-    for scope in own_scopes(user) {
+    let Reach::Own(scopes) = reach() else { return true };
+    for scope in scopes {
         let mut sql = format!("SELECT v.* FROM credit_pools.{view} v WHERE v.customer_id = $1");
         if scope.resource_id.is_some() {
             sql.push_str(" AND v.resource_id = $2");
@@ -235,15 +233,25 @@ pub fn lock() {
 }
 
 pub fn levels_of(role_name: &str) -> Vec<String> {
-    static FIND: Statement = Statement::new("SELECT DISTINCT level FROM credit_pools.role_access WHERE role_name = $1");
+    static FIND: Statement = Statement::new("SELECT DISTINCT level FROM credit_pools.access WHERE role_name = $1");
     FIND.rows(&[Arg::Text(role_name)], |row| row.text(1).unwrap_or_default())
+}
+
+/// Removes what another role of the name has left.
+pub fn forget_others(role_name: &str) {
+    static FORGET: Statement = Statement::new(
+        "DELETE FROM credit_pools.role_access a
+         WHERE a.role_name = $1
+           AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_roles r WHERE r.oid = a.role_id AND r.rolname = a.role_name)",
+    );
+    FORGET.run(&[Arg::Text(role_name)]);
 }
 
 /// `false`: it is there.
 pub fn insert(role_name: &str, level: &str, customer_id: &str, resource_id: &str, now: Instant) -> bool {
     static INSERT: Statement = Statement::new(
-        "INSERT INTO credit_pools.role_access (role_name, level, customer_id, resource_id, granted_at)
-         VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING",
+        "INSERT INTO credit_pools.role_access (role_name, role_id, level, customer_id, resource_id, granted_at)
+         VALUES ($1, 0, $2, $3, $4, $5) ON CONFLICT DO NOTHING",
     );
     let texts = [role_name, level, customer_id, resource_id].map(Arg::Text);
     INSERT.run(&[&texts[..], &[Arg::Time(now)]].concat()) > 0
@@ -264,4 +272,13 @@ pub fn delete(role_name: &str, level: Option<&str>, customer_id: Option<&str>, r
 pub fn apply(role_name: &str, anew: bool) {
     static APPLY: Statement = Statement::new("SELECT credit_pools.apply_access($1, $2)");
     APPLY.run(&[Arg::Text(role_name), Arg::Bool(anew)]);
+}
+
+/// Whether the caller may make triggers on a table.
+pub fn may_make_triggers(table: pg_sys::Oid) -> bool {
+    // SAFETY: looks into the catalogue's caches.
+    unsafe {
+        let right = pg_sys::ACL_TRIGGER.into();
+        pg_sys::pg_class_aclcheck(table, pg_sys::GetUserId(), right) == pg_sys::AclResult::ACLCHECK_OK
+    }
 }

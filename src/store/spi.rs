@@ -446,7 +446,8 @@ pub fn new_figure(data: &pg_sys::TriggerData, column: &CStr) -> Option<Amount> {
     unsafe {
         let shape = (*data.tg_relation).rd_att;
         let number = pg_sys::SPI_fnumber(shape, column.as_ptr());
-        if number <= 0 || data.tg_newtuple.is_null() {
+        // Another table than ours may have another type there.
+        if number <= 0 || data.tg_newtuple.is_null() || pg_sys::SPI_gettypeid(shape, number) != pg_sys::NUMERICOID {
             return None;
         }
         let mut is_null = false;

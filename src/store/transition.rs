@@ -11,6 +11,11 @@ pub struct Column {
     kind: pg_sys::Oid,
 }
 
+pub fn exists(table: pg_sys::Oid) -> bool {
+    // SAFETY: looks into the catalogue's caches; 0 where there is none.
+    unsafe { pg_sys::get_rel_relkind(table) != 0 }
+}
+
 /// Opens a table with a lock that keeps its columns as they are; nothing where there is none.
 pub fn open(table: pg_sys::Oid) -> Option<PgRelation> {
     // SAFETY: looks before it opens; the relation's lock is kept to the transaction's end.
