@@ -4,7 +4,8 @@ PG_CONFIG ?= pg_config
 export PG_CONFIG
 
 .PHONY: help setup demo shell build install test lint test-domain test-regress test-isolation test-client test-dump \
-	test-worker test-events test-payments test-docs check-majors bench bench-renewals clean
+	test-worker test-events test-standby test-replica test-upgrade test-payments test-ledger test-docs \
+	sqlsmith torture check-majors bench bench-renewals clean
 
 help: ## this table
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,18 +32,31 @@ test-isolation: ## concurrent sessions, step by step (CASES, UPDATE)
 	@scripts/pg-cases isolation
 test-client: ## a client against a real server (FILTER=name)
 	@scripts/cargo-tests client
-test-dump: ## dump a filled database, restore it, go on
+test-dump: ## dump a filled database, restore it in every way, go on
 	@tests/dump_restore/run
 test-worker: ## the background worker and pg_cron, in real time
 	@scripts/setup tests
 	@tests/worker/run
 test-events: ## events by logical decoding, on a standby, after a restore
 	@tests/events/run
+test-standby: ## every view and function on a hot standby, then promoted
+	@tests/standby/run
+test-replica: ## a logical subscriber gets everything and does nothing, then takes over
+	@tests/replica/run
+test-upgrade: ## ALTER EXTENSION UPDATE from every released version; pg_upgrade where there is a newer server (PG_NEW_CONFIG)
+	@tests/upgrade/run
+	@tests/upgrade/pg_upgrade
 test-payments: ## the example's payment worker, killed and declined, against a server that is killed, too
 	@scripts/setup tests
 	@tests/payment_worker/run
+test-ledger: ## tamper with a ledger in every way: verify_ledger and the example's checker must tell, and nothing where nobody did
+	@tests/ledger/run
 test-docs: ## execute every SQL block of the documents
 	@tests/docs/run
+sqlsmith: ## queries that sqlsmith makes up, against a throw-away server (MINUTES=10 SEED=1)
+	@scripts/sqlsmith
+torture: ## the strong tests with ever new seeds until MINUTES=10 are over (TESTS="crashes model", SEED=n)
+	@scripts/torture
 check-majors: ## compile for the other PostgreSQL majors that are here
 	@scripts/check-majors
 bench: ## usage (plain, with a policy), batches and a metered table against a plain UPDATE and INSERT (SECONDS=10 ROUNDS=3 CLIENTS=8 SYNC="off on")

@@ -23,7 +23,8 @@ mod wallet;
 
 use proptest::test_runner::Config;
 
-/// So many random cases; a failing one is printed, not kept in a file.
+/// So many random cases, or `CREDIT_POOLS_PROPERTY_FACTOR` (1) times as many; a failing one is printed, not kept in a file.
 fn cases(count: u32) -> Config {
-    Config { cases: count, failure_persistence: None, ..Config::default() }
+    let factor = std::env::var("CREDIT_POOLS_PROPERTY_FACTOR").map_or(1, |text| text.trim().parse().expect("a factor"));
+    Config { cases: count * factor, failure_persistence: None, ..Config::default() }
 }

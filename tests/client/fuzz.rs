@@ -2,6 +2,11 @@
 //! error, a panic or a lost connection; and the pools are sound afterwards. Functions and arguments are discovered, so
 //! that a new one is covered the day it appears. `CREDIT_POOLS_FUZZ_CALLS` (8000) random calls.
 
+#[path = "fuzz/memory.rs"]
+mod memory;
+#[path = "fuzz/values.rs"]
+mod values;
+
 use rand::{Rng, rngs::StdRng, seq::IndexedRandom};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -9,10 +14,13 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 use support::{Database, Fault, Session, broken_invariants, digest, seeded, text};
+use values::{extremes, plausible};
 
 struct Function {
     name: String,
     procedure: bool,
+    /// Its columns are to be said by who calls it.
+    columns_unsaid: bool,
     arguments: Vec<Argument>,
 }
 
@@ -22,15 +30,17 @@ struct Argument {
     optional: bool,
 }
 
-/// Every function and procedure of the schema that SQL can call, with its input arguments.
+/// Every function and procedure of the schema that SQL can call, with its input arguments. apply_access is behind
+/// grant_access and revoke_access, which check the role's name.
 fn discover(session: &mut Session) -> Vec<Function> {
     let rows = session.rows(
         "SELECT p.oid, p.proname, p.prokind = 'p' AS procedure, a.place, coalesce(p.proargnames[a.place], '') AS argument, format_type(a.kind, NULL) AS kind,
-                a.place > p.pronargs - p.pronargdefaults AS optional
+                a.place > p.pronargs - p.pronargdefaults AS optional,
+                p.prorettype = 'record'::regtype AND p.proargmodes IS NULL AS columns_unsaid
          FROM pg_proc p LEFT JOIN LATERAL unnest(p.proargtypes) WITH ORDINALITY a(kind, place) ON true
          WHERE p.pronamespace = 'credit_pools'::regnamespace AND p.prokind IN ('f', 'p')
            AND p.prorettype NOT IN ('trigger'::regtype, 'event_trigger'::regtype, 'internal'::regtype)
-           AND NOT 'internal'::regtype = ANY (p.proargtypes::oid[])
+           AND NOT 'internal'::regtype = ANY (p.proargtypes::oid[]) AND p.proname <> 'apply_access'
          ORDER BY p.proname, p.oid, a.place",
     );
     let mut functions: Vec<(String, Function)> = Vec::new();
@@ -38,7 +48,8 @@ fn discover(session: &mut Session) -> Vec<Function> {
         let oid = row.get("oid");
         if functions.last().is_none_or(|(last, _)| last != oid) {
             let (name, procedure) = (row.get("proname").to_owned(), row.flag("procedure"));
-            functions.push((oid.to_owned(), Function { name, procedure, arguments: Vec::new() }));
+            let columns_unsaid = row.flag("columns_unsaid");
+            functions.push((oid.to_owned(), Function { name, procedure, columns_unsaid, arguments: Vec::new() }));
         }
         if row.opt("place").is_some()
             && let Some((_, function)) = functions.last_mut()
@@ -51,201 +62,6 @@ fn discover(session: &mut Session) -> Vec<Function> {
         }
     }
     functions.into_iter().map(|(_, function)| function).collect()
-}
-
-/// Values at and beyond the edges, by type.
-fn extremes(kind: &str) -> Vec<String> {
-    let list: &[&str] = match kind {
-        "text" | "character varying" | "name" => &[
-            "''",
-            "'a' || chr(1)",
-            "repeat('x', 255)",
-            "repeat('x', 256)",
-            "repeat('é', 256)",
-            "repeat('x', 100000)",
-            "' '",
-            "chr(127)",
-            "chr(133)",
-            "chr(8232)",
-            "'''; DROP SCHEMA credit_pools CASCADE; --'",
-            "'%s%n{}'",
-            "'\\'",
-            "'NULL'",
-            "chr(1114111)",
-        ],
-        "numeric" => &[
-            "'NaN'",
-            "'Infinity'",
-            "'-Infinity'",
-            "-1",
-            "0",
-            "1e200",
-            "-1e200",
-            "1e-200",
-            "0.000001",
-            "0.0000001",
-            "999999999999999999",
-            "999999999999999999.999999",
-            "9999999999999999999",
-            "repeat('9', 200)::numeric",
-            "('0.' || repeat('9', 300))::numeric",
-            "1e131071",
-            "0.00",
-            "1e18",
-            "1e17",
-            "340282366920938463463374607431768211456",
-        ],
-        "jsonb" | "json" => &[
-            "'{}'",
-            "'[]'",
-            "'null'",
-            "'1'",
-            "'\"x\"'",
-            "'{\"\": null}'",
-            "'{\"rates\": {\"feature-ai-tokens\": 1e200}}'",
-            "'{\"rates\": {\"feature-search\": 0.0000000000000000001}}'",
-            "'{\"feature-search\": -1}'",
-            "'{\"feature-search\": 1e100}'",
-            "'{\"a\": {\"b\": [1, {}, null, \"\\u00e9\"]}}'",
-            "'[{\"customer_id\": null}]'",
-            "'{\"plans\": 1}'",
-            "'{\"credit_types\": [null]}'",
-            "'{\"credit_types\": [{}]}'",
-            "'{\"rates\": [{\"feature_id\": 1}]}'",
-            "'{\"amounts\": {\"ai-tokens\": 1e30}}'",
-            "'{\"amounts\": {\"ai-tokens/default\": \"NaN\"}}'",
-            "(repeat('[', 5000) || repeat(']', 5000))::jsonb",
-            "(repeat('{\"a\":', 3000) || '1' || repeat('}', 3000))::jsonb",
-            "jsonb_build_object(repeat('k', 300), repeat('v', 100000))",
-        ],
-        "timestamp with time zone" => &[
-            "'infinity'",
-            "'-infinity'",
-            "'294276-12-31 23:59:59.999999+00'",
-            "'4713-01-01 00:00+00 BC'",
-            "'1970-01-01 00:00+00'",
-            "now()",
-            "now() - interval '1 second'",
-            "now() + interval '1 day'",
-            "'2999-12-31 00:00+00'",
-            "'0001-01-01 00:00+00'",
-        ],
-        "interval" => &[
-            "'0'",
-            "'-1 day'",
-            "'178000000 years'",
-            "'-178000000 years'",
-            "'1 microsecond'",
-            "'1 month -31 days'",
-            "'1 month'",
-            "'2147483647 months'",
-            "'-2147483648 days'",
-            "'2147483647 days'",
-            "'1000 years'",
-            "'2562047788 hours'",
-            "'1 year 1 month 1 day 1 second'",
-        ],
-        "integer" => &["0", "-1", "1", "2147483647", "(-2147483648)", "101", "50", "19"],
-        "smallint" => &["0", "-1", "1", "32767", "(-32768)"],
-        "bigint" => &["0", "-1", "1", "9223372036854775807", "(-9223372036854775808)"],
-        "boolean" => &["true", "false"],
-        "text[]" => &[
-            "'{}'",
-            "ARRAY[NULL]::text[]",
-            "ARRAY['']",
-            "ARRAY['feature-search']",
-            "ARRAY['feature-search', 'feature-search']",
-            "ARRAY['nope']",
-            "ARRAY[['feature-search', 'feature-free'], ['a', 'b']]",
-            "array_fill('x'::text, ARRAY[10000])",
-            "'[5:6]={feature-search,feature-free}'::text[]",
-        ],
-        "bytea" => &["''", "'\\x00'", "'\\xff'"],
-        "oid" | "regclass" => &["0", "'pg_catalog.pg_class'::regclass", "4294967295"],
-        _ => &[],
-    };
-    let mut values: Vec<String> = list.iter().map(|value| (*value).to_owned()).collect();
-    values.push("NULL".to_owned());
-    values
-}
-
-/// Values with which a call gets far: names that exist, amounts that fit.
-fn plausible(function: &Function, argument: &Argument) -> Option<Vec<String>> {
-    let list: &[&str] = match argument.name.as_str() {
-        // The others are needed.
-        "credit_type_id" if function.name == "archive_credit_type" => &["'images'"],
-        "customer_id" => &["'c1'", "'c1'", "'c2'"],
-        "resource_id" => &["'ws-a'", "'ws-a'", "'ws-b'", "NULL"],
-        "to_resource_id" => &["'ws-c'", "'ws-a'", "'ws-b'", "NULL"],
-        "credit_type_id" => &["'ai-tokens'", "'ai-tokens'", "'ai-tokens'", "'images'", "'cents'"],
-        "feature_id" | "quantity_feature_id" => &["'feature-ai-tokens'", "'feature-search'", "'feature-free'"],
-        "plan_id" => &["'plan-basic'", "'plan-pro'"],
-        "amount" | "value" | "recharge_amount" | "credits_per_unit" | "price" => &["1", "2.5", "10"],
-        "target_balance" => &["500", "NULL"],
-        "threshold" => &["20"],
-        "max_spend" => &["1000", "NULL"],
-        "price_per_credit" => &["0.01"],
-        "price_currency" => &["'EUR'"],
-        "overdraft_limit" => &["0", "10", "'Infinity'"],
-        "grant_id" => &["(SELECT grant_id FROM credit_pools.grants ORDER BY random() LIMIT 1)"],
-        "recharge_id" => &["(SELECT recharge_id FROM credit_pools.recharges ORDER BY random() LIMIT 1)"],
-        "usage_id" => &["(SELECT usage_id FROM credit_pools.usage_events ORDER BY random() LIMIT 1)"],
-        "pool_id" => &["(SELECT pool_id FROM credit_pools.pools ORDER BY random() LIMIT 1)"],
-        "category" => &["'paid'", "'promotional'", "'recurring'"],
-        "payment_state" => &["'paid'", "'pending'"],
-        "on_insufficient" => &["'reject'", "'cap'"],
-        "update_behavior" => &["'delta'", "'set'"],
-        "reservation_id" => &["'r1'", "'r1'", "'r2'", "NULL"],
-        "ttl" => &["'1 hour'", "'1 second'"],
-        "per" => &["'1 day'", "'1 hour'"],
-        "table" => &["'metered'::regclass"],
-        "customer_column" => &["'customer'"],
-        "resource_column" => &["'resource'", "NULL"],
-        "value_column" => &["'units'", "NULL"],
-        "key_column" => &["'key'", "NULL"],
-        "events" => &[
-            r#"'[{"customer_id": "c1", "resource_id": "ws-a", "feature_id": "feature-ai-tokens", "value": 1}]'"#,
-            r#"'[{"customer_id": "c1", "resource_id": "ws-a", "feature_id": "feature-search", "value": 2, "idempotency_key": "k1"}, {"customer_id": "c2", "feature_id": "nope", "value": 2}]'"#,
-        ],
-        "settlement" => &["'on_payment'", "'immediate'"],
-        "status" => &["'active'"],
-        "time_zone" => &["'UTC'", "'America/Havana'"],
-        "priority" => &["0", "50", "100"],
-        "scale" => &["0", "6", "18"],
-        "subscription_id" if function.name == "provision_subscription" => &["NULL", "'s1'", "'s2'"],
-        "subscription_id" => &[
-            "'s1'",
-            "'s1'",
-            "(SELECT subscription_id FROM credit_pools.subscriptions WHERE customer_id = 'c1' ORDER BY random() LIMIT 1)",
-        ],
-        "credits" if function.name == "transfer_subscription" => &["'move'", "'keep'"],
-        "credits" if function.name == "cancel_subscription" => &["'keep'", "'expire'"],
-        "at" => &["now()", "now() + interval '1 hour'", "now() + interval '40 days'"],
-        "known_at" => &["NULL", "now()", "now() - interval '1 minute'"],
-        "quantity" => &["0", "1", "2.5"],
-        "rollover_max" => &["0", "20"],
-        "rollover_percent" => &["100", "50"],
-        "rollover_periods" => &["1", "3"],
-        "batch_size" => &["1000", "1"],
-        "max_batches" => &["NULL", "2"],
-        "formula" => &["NULL"],
-        "starts_at" | "effective_at" | "occurred_at" => &["NULL", "now()", "now() - interval '1 minute'"],
-        "ends_at" | "expires_at" => &["NULL", "now() + interval '1 day'"],
-        "cadence" | "spend_period" | "expires_after" | "grant_expires_after" => &["'1 month'"],
-        "idempotency_key" => &["NULL", "'k1'", "'k2'"],
-        "worker" => &["'worker-1'"],
-        "entry_id" => &["'default'", "'extra'"],
-        _ => match argument.kind.as_str() {
-            "text" => &["'some-text'", "NULL"],
-            "jsonb" => &["'{}'", "NULL"],
-            "integer" | "bigint" | "numeric" => &["1", "5"],
-            "boolean" => &["true"],
-            "interval" => &["'1 hour'"],
-            "text[]" => &["NULL", "ARRAY['feature-search']"],
-            _ => return None,
-        },
-    };
-    Some(list.iter().map(|value| (*value).to_owned()).collect())
 }
 
 fn spelled(function: &Function, values: &[Option<String>]) -> String {
@@ -261,7 +77,8 @@ fn spelled(function: &Function, values: &[Option<String>]) -> String {
         })
         .collect();
     let call = if function.procedure { "CALL" } else { "SELECT * FROM" };
-    format!("{call} credit_pools.{}({})", function.name, list.join(", "))
+    let columns = if function.columns_unsaid { " AS r (a text, b bigint)" } else { "" };
+    format!("{call} credit_pools.{}({}){columns}", function.name, list.join(", "))
 }
 
 /// A value for each argument: mostly plausible, `bad` times in a hundred extreme, sometimes left out.

@@ -130,3 +130,17 @@ SELECT * FROM credit_pools.set_balance_alerts(customer_id => 'watched', credit_t
 SELECT count(*) FROM credit_pools.fetch_events('slow', 2);
 SELECT count(*) FROM credit_pools.fetch_events('quick', 3);
 SELECT * FROM credit_pools.ack_events('quick', 3);
+
+-- A role of each level.
+CREATE ROLE a_meter;
+CREATE ROLE a_reader;
+CREATE ROLE an_app;
+CREATE ROLE an_admin;
+CREATE ROLE a_tenant;
+CREATE ROLE a_resource;
+SELECT * FROM credit_pools.grant_access(role_name => 'a_meter', level => 'meter');
+SELECT * FROM credit_pools.grant_access(role_name => 'a_reader', level => 'reader');
+SELECT * FROM credit_pools.grant_access(role_name => 'an_app', level => 'app');
+SELECT * FROM credit_pools.grant_access(role_name => 'an_admin', level => 'admin');
+SELECT * FROM credit_pools.grant_access(role_name => 'a_tenant', level => 'tenant', customer_id => 'busy');
+SELECT * FROM credit_pools.grant_access(role_name => 'a_resource', level => 'tenant', customer_id => 'acme', resource_id => 'docs');

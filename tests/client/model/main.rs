@@ -1,58 +1,100 @@
-//! Random sequences of calls against a naive model of the pool rules, compared after every step: results or SQLSTATEs,
-//! the views `pools` and `grants` before and after maintenance, and the ledger row by row.
+//! Random sequences of calls against a naive model, seeds printed. The model of a pool's rules: the result or SQLSTATE of
+//! every call always; the views `pools`, `grants`, `reservations` and `limits` before and after maintenance, and the ledger
+//! row by row, every so many steps. Auto-recharge has a model of its own (recharge/). Plans through time are in `renewals`.
 //!
-//! `CREDIT_POOLS_MODEL_RUNS` (12) sequences of `CREDIT_POOLS_MODEL_STEPS` (250) steps. A difference is cut down to a
-//! short sequence and printed as SQL. `CREDIT_POOLS_TEST_SEED` plays the same sequences again.
+//! `CREDIT_POOLS_MODEL_RUNS` (200) sequences of `CREDIT_POOLS_MODEL_STEPS` (500) steps, `CREDIT_POOLS_RECHARGE_RUNS` (60) of
+//! as many for auto-recharge. A difference is played again with a comparison after every step, cut down to a short
+//! sequence and printed as SQL. `CREDIT_POOLS_TEST_SEED` plays the same sequences again.
 
+mod answers;
 mod calls;
+mod compare;
+mod coverage;
 mod holds;
 mod naive;
 mod play;
+mod reads;
+mod recharge;
 mod reversal;
+mod steps;
 
-use calls::{Step, draw};
-use play::{Counts, Difference, Game};
+use coverage::{Counts, POOL_RULES};
+use play::{Difference, Game};
 use rand::{Rng, SeedableRng, rngs::StdRng};
+use std::thread;
 use std::time::{Duration, Instant};
-use support::{Database, Session, seeded};
+use steps::{Step, draw};
+use support::{Database, Session, broken_invariants, seeded};
+
+const THREADS: usize = 2;
+/// Steps between two comparisons of everything: they cost as much as some dozens of calls.
+const EVERY: usize = 50;
 
 #[test]
 fn the_server_does_what_the_naive_model_does() {
-    let runs = number("CREDIT_POOLS_MODEL_RUNS", 12);
-    let steps = number("CREDIT_POOLS_MODEL_STEPS", 250);
-    let (_, mut seeds) = seeded("model");
+    let runs = number("CREDIT_POOLS_MODEL_RUNS", 200);
+    let steps = number("CREDIT_POOLS_MODEL_STEPS", 500);
+    let counts = in_threads("model", runs, |seeds| play_all(seeds, steps));
+    counts.print("the rules of a pool");
+    if runs * steps >= 20_000 {
+        counts.check(POOL_RULES, runs / 2);
+    }
+}
+
+/// Each thread plays a share of the sequences.
+fn in_threads(what: &str, runs: usize, play: impl Fn(&[u64]) -> Counts + Sync) -> Counts {
+    let begun = Instant::now();
+    let (_, mut seeds) = seeded(what);
+    let seeds: Vec<u64> = (0..runs).map(|_| seeds.random()).collect();
+    let counts = thread::scope(|scope| {
+        let shares = seeds.chunks(runs.div_ceil(THREADS).max(1));
+        let workers: Vec<_> = shares.map(|share| scope.spawn(|| play(share))).collect();
+        let mut counts = Counts::default();
+        for worker in workers {
+            match worker.join() {
+                Ok(more) => counts.add(&more),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        }
+        counts
+    });
+    eprintln!("{what}: {runs} sequences in {} s", begun.elapsed().as_secs());
+    counts
+}
+
+/// In a database of its own: maintenance is for all pools, by the clock of the session that runs it.
+fn play_all(seeds: &[u64], steps: usize) -> Counts {
     let database = Database::new();
+    let mut session = session(&database);
+    let mut all = Counts::default();
+    for (run, seed) in seeds.iter().enumerate() {
+        let mut random = StdRng::seed_from_u64(*seed);
+        let sequence: Vec<Step> = (0..steps).map(|_| draw(&mut random)).collect();
+        match Game::new(&mut session, format!("r{run}")).play(&sequence, EVERY) {
+            Ok(counts) => all.add(&counts),
+            Err(difference) => {
+                let first = difference.what.clone();
+                let (short, difference) = find(&database, sequence, difference);
+                let trail: Vec<String> = difference.trail.iter().map(|sql| format!("{sql};")).collect();
+                panic!(
+                    "run {run}, step {} of {}: {}\n\n(before it was cut down: {first})\n\n{}",
+                    difference.step,
+                    short.len(),
+                    difference.what,
+                    trail.join("\n")
+                );
+            }
+        }
+    }
+    let broken = broken_invariants(&mut session, true);
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
+    all
+}
+
+fn session(database: &Database) -> Session {
     let mut session = database.session();
     session.exec("SET synchronous_commit = off");
-    let mut all = Counts::new();
-    for run in 0..runs {
-        let mut random = StdRng::seed_from_u64(seeds.random());
-        let sequence: Vec<Step> = (0..steps).map(|_| draw(&mut random)).collect();
-        let difference = match Game::new(&mut session, format!("r{run}")).play(&sequence) {
-            Ok(counts) => {
-                for (name, (worked, refused)) in counts {
-                    let sum = all.entry(name).or_default();
-                    *sum = (sum.0 + worked, sum.1 + refused);
-                }
-                continue;
-            }
-            Err(difference) => difference,
-        };
-        let first = difference.what.clone();
-        let (short, difference) = shrink(&database, sequence, difference);
-        let trail: Vec<String> = difference.trail.iter().map(|sql| format!("{sql};")).collect();
-        panic!(
-            "run {run}, step {} of {}: {}\n\n(before it was cut down: {first})\n\n{}",
-            difference.step,
-            short.len(),
-            difference.what,
-            trail.join("\n")
-        );
-    }
-    eprintln!("calls that worked, and that were refused: {all:?}");
-    // Else these sequences say little.
-    let rare: Vec<&str> = all.iter().filter(|(_, (worked, _))| 2 * *worked < runs).map(|(name, _)| *name).collect();
-    assert!(all.len() == 17 && (rare.is_empty() || steps < 200), "hardly ever worked: {rare:?} of {all:?}");
+    session
 }
 
 /// 4850, not 4850.000000: in results, in views and in the ledger, whether or not something is due.
@@ -119,11 +161,21 @@ fn number(name: &str, default: usize) -> usize {
     std::env::var(name).map_or(default, |text| text.trim().parse().unwrap_or_else(|_| panic!("{name} is a number")))
 }
 
+/// The step that makes the difference, by a comparison after every step; then what is needed for it.
+fn find(database: &Database, sequence: Vec<Step>, difference: Difference) -> (Vec<Step>, Difference) {
+    let steps = difference.step + 1;
+    let difference = match Game::new(&mut session(database), "again".to_owned()).play(&sequence[..steps], 1) {
+        Err(exact) => exact,
+        // It depends on something else than the sequence: nothing to cut down.
+        Ok(_) => return (sequence, difference),
+    };
+    shrink(database, sequence, difference)
+}
+
 /// Leaves out what is not needed for a difference, as long as a minute allows.
 fn shrink(database: &Database, sequence: Vec<Step>, difference: Difference) -> (Vec<Step>, Difference) {
     let limit = Instant::now() + Duration::from_secs(60);
-    let mut session: Session = database.session();
-    session.exec("SET synchronous_commit = off");
+    let mut session = session(database);
     let mut best = sequence;
     best.truncate(difference.step + 1);
     let mut worst = difference;
@@ -135,15 +187,17 @@ fn shrink(database: &Database, sequence: Vec<Step>, difference: Difference) -> (
             let mut candidate = best.clone();
             candidate.drain(from..(from + chunk).min(candidate.len()));
             attempts += 1;
-            match Game::new(&mut session, format!("s{attempts}")).play(&candidate) {
+            let result = Game::new(&mut session, format!("s{attempts}")).play(&candidate, 1);
+            if result.is_err() {
+                // A failed statement may have left a transaction open.
+                session = self::session(database);
+            }
+            match result {
                 // The same kind of difference: another one may hide behind it.
-                Err(difference) if difference.what.get(..12) == worst.what.get(..12) => {
+                Err(difference) if kind(&difference.what) == kind(&worst.what) => {
                     candidate.truncate(difference.step + 1);
                     best = candidate;
                     worst = difference;
-                    // A failed statement may have left a transaction open.
-                    session = database.session();
-                    session.exec("SET synchronous_commit = off");
                 }
                 _ => from += chunk,
             }
@@ -151,4 +205,9 @@ fn shrink(database: &Database, sequence: Vec<Step>, difference: Difference) -> (
         chunk /= 2;
     }
     (best, worst)
+}
+
+/// The first words, figures aside.
+fn kind(what: &str) -> String {
+    what.chars().filter(|c| !c.is_ascii_digit() && *c != '-').take(24).collect()
 }

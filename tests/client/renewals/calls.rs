@@ -6,6 +6,21 @@ use rand::{Rng, rngs::StdRng, seq::IndexedRandom};
 pub const HOUR: Minute = 60;
 pub const DAY: Minute = 24 * HOUR;
 
+/// The functions whose calls are counted, and what they are called where they were refused.
+pub const FUNCTIONS: [(&str, &str); 11] = [
+    ("archive_credit_type", "archive_credit_type, refused"),
+    ("cancel_subscription", "cancel_subscription, refused"),
+    ("consume_credits", "consume_credits, refused"),
+    ("define_plan_credits", "define_plan_credits, refused"),
+    ("grant_credits", "grant_credits, refused"),
+    ("provision_subscription", "provision_subscription, refused"),
+    ("report_usage", "report_usage, refused"),
+    ("set_pool", "set_pool, refused"),
+    ("set_quantity", "set_quantity, refused"),
+    ("transfer_subscription", "transfer_subscription, refused"),
+    ("void_grant", "void_grant, refused"),
+];
+
 #[derive(Clone, Debug)]
 pub struct Case {
     pub plans: Vec<Plan>,

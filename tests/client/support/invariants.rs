@@ -131,6 +131,22 @@ const RULES: &[(&str, &str)] = &[
          WHERE (r.status = 'succeeded') <> (r.grant_id IS NOT NULL)
             OR (r.status = 'succeeded' AND (g.recharge_id IS DISTINCT FROM r.recharge_id OR g.amount IS DISTINCT FROM r.amount OR g.pool_id <> r.pool_id))",
     ),
+    (
+        "recharges: a policy's counter of a period is what its recharges of that period make up, within its limits",
+        "SELECT s.customer_id, s.policy_resource_id, s.period_start, s.spent, s.count, r.*, p.max_spend, p.max_count
+         FROM credit_pools.recharge_spend s
+         JOIN credit_pools.recharge_policy p ON p.customer_id = s.customer_id AND p.credit_type_id = s.credit_type_id
+              AND p.resource_id = s.policy_resource_id
+         CROSS JOIN LATERAL (
+           SELECT coalesce(sum(price) FILTER (WHERE price_currency = p.price_currency), 0) AS paid, count(*) AS recharges
+           FROM credit_pools.recharge
+           WHERE customer_id = s.customer_id AND credit_type_id = s.credit_type_id
+             AND policy_resource_id = s.policy_resource_id AND created_at >= s.period_start AND created_at < s.period_end
+             AND status IN ('pending', 'processing', 'succeeded')) r
+         WHERE (s.spent, s.count) <> (r.paid, r.recharges)
+            -- A limit may have been lowered in the period.
+            OR (p.updated_at <= s.period_start AND (s.spent > p.max_spend OR s.count > p.max_count))",
+    ),
 ];
 
 /// The broken rules, each with its first rows. `limits_lowered`: the test set overdraft limits below a debt.
