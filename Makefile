@@ -4,7 +4,7 @@ PG_CONFIG ?= pg_config
 export PG_CONFIG
 
 .PHONY: help setup demo shell build install test lint test-domain test-regress test-isolation test-client test-dump \
-	test-worker test-events test-standby test-replica test-upgrade test-payments test-ledger test-docs \
+	test-worker test-events test-standby test-replica test-upgrade test-payments test-ledger test-privileges test-docs pgspot \
 	sqlsmith torture check-majors bench bench-renewals clean
 
 help: ## this table
@@ -51,6 +51,10 @@ test-payments: ## the example's payment worker, killed and declined, against a s
 	@tests/payment_worker/run
 test-ledger: ## tamper with a ledger in every way: verify_ledger and the example's checker must tell, and nothing where nobody did
 	@tests/ledger/run
+test-privileges: ## what each level may do, tried; tenants, and what they may not learn; hostile search_paths (UPDATE=1)
+	@tests/privileges/run
+pgspot: ## look for what a hostile search_path could take over in the install script
+	@scripts/pgspot
 test-docs: ## execute every SQL block of the documents
 	@tests/docs/run
 sqlsmith: ## queries that sqlsmith makes up, against a throw-away server (MINUTES=10 SEED=1)

@@ -151,14 +151,15 @@ fn may_execute(user: pg_sys::Oid, function: &CStr) -> bool {
 
 #[cfg(feature = "pg15")]
 unsafe fn allowed(function: pg_sys::Oid, user: pg_sys::Oid) -> bool {
-    unsafe { pg_sys::pg_proc_aclcheck(function, user, pg_sys::ACL_EXECUTE.into()) == pg_sys::AclResult::ACLCHECK_OK }
+    unsafe { pg_sys::pg_proc_aclcheck(function, user, pg_sys::ACL_EXECUTE) == pg_sys::AclResult::ACLCHECK_OK }
 }
 
 #[cfg(not(feature = "pg15"))]
 unsafe fn allowed(function: pg_sys::Oid, user: pg_sys::Oid) -> bool {
     let class = pg_sys::ProcedureRelationId;
     unsafe {
-        pg_sys::object_aclcheck(class, function, user, pg_sys::ACL_EXECUTE.into()) == pg_sys::AclResult::ACLCHECK_OK
+        pg_sys::object_aclcheck(class, function, user, pg_sys::ACL_EXECUTE as pg_sys::AclMode)
+            == pg_sys::AclResult::ACLCHECK_OK
     }
 }
 
@@ -278,7 +279,7 @@ pub fn apply(role_name: &str, anew: bool) {
 pub fn may_make_triggers(table: pg_sys::Oid) -> bool {
     // SAFETY: looks into the catalogue's caches.
     unsafe {
-        let right = pg_sys::ACL_TRIGGER.into();
+        let right = pg_sys::ACL_TRIGGER as pg_sys::AclMode;
         pg_sys::pg_class_aclcheck(table, pg_sys::GetUserId(), right) == pg_sys::AclResult::ACLCHECK_OK
     }
 }
