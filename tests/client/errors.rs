@@ -1414,6 +1414,11 @@ fn nothing_is_granted_to_public() {
     session.exec(&format!("SET SESSION AUTHORIZATION {role}"));
     for function in &functions {
         let name = function.get("proname");
+        if name == "reads_own_customers" {
+            // The planner answers in its place, to who is no tenant.
+            assert_eq!(session.value("SELECT credit_pools.reads_own_customers()"), "f");
+            continue;
+        }
         // Its columns are the query's to name.
         let columns = if name == "own_rows" { " AS own (customer_id text)" } else { "" };
         let arguments = function.opt("nulls").unwrap_or_default();
