@@ -40,8 +40,9 @@ pub struct StoredEntry {
 }
 
 impl StoredEntry {
-    fn sealed_onto(&self, previous: &[u8]) -> Vec<u8> {
-        let row = SealedRow {
+    /// What of it is sealed.
+    pub fn as_sealed(&self) -> SealedRow<'_> {
+        SealedRow {
             customer_id: &self.customer_id,
             pool_id: self.pool_id,
             seq: self.seq,
@@ -65,8 +66,11 @@ impl StoredEntry {
             shortfall: self.shortfall.as_deref(),
             rate: self.rate.as_deref(),
             digest: self.digest,
-        };
-        seal(previous, &row).to_vec()
+        }
+    }
+
+    fn sealed_onto(&self, previous: &[u8]) -> Vec<u8> {
+        seal(previous, &self.as_sealed()).to_vec()
     }
 }
 

@@ -7,6 +7,7 @@
 
 mod alert;
 mod amount;
+mod audit;
 mod calendar;
 mod event;
 mod formula;
