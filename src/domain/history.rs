@@ -22,8 +22,8 @@ pub struct BookedRows {
 }
 
 impl Wallet {
-    /// The pool as it was at `known_at`, of the pool as it is now with all its grants. `rows` are those that were
-    /// recorded later. What the clock did since is for `advance` to do again.
+    /// The pool as it was when its last row was recorded, at `known_at`, of the pool as it is now with all its grants.
+    /// `rows` are those that were recorded later. What the clock did since is for `advance` to do again.
     pub fn rewind(&mut self, known_at: Instant, rows: &[BookedRows]) -> Result<(), Refusal> {
         self.take_back(rows)?;
         let mut later: HashMap<i64, Vec<&BookedRows>> = HashMap::new();

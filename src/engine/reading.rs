@@ -111,7 +111,8 @@ pub fn balance_at(
     if from < last_recorded_at {
         wallet.schedules = schedules::read_as_of(customer_id, pool_id, from, recorded_at);
         wallet.holds = reservations::read_as_of(customer_id, pool_id, seq);
-        wallet.rewind(from, &ledger::sums_after(customer_id, pool_id, seq)).map_err(too_large)?;
+        // To when its clock had last been looked at: what happened from there to `from` comes by `advance`.
+        wallet.rewind(recorded_at, &ledger::sums_after(customer_id, pool_id, seq)).map_err(too_large)?;
     } else {
         wallet.schedules = schedules::read_running(customer_id, pool_id);
         wallet.holds = reservations::read_open(customer_id, pool_id);
