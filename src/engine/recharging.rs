@@ -41,6 +41,10 @@ impl Situation {
 /// Looks at a pool that has just been changed by this transaction, and so is locked by it.
 pub fn evaluate(customer_id: &str, pool_id: i64) -> Result<()> {
     let Some(pool) = pools::lock(customer_id, pool_id) else { return Ok(()) };
+    if pool.wallet.frozen {
+        // The trigger knows; a payment that arrives in a frozen pool does not.
+        return Ok(());
+    }
     let Some(policy) = recharges::policy_for(customer_id, &pool.credit_type_id, &pool.resource_id) else {
         return Ok(());
     };
