@@ -1,7 +1,7 @@
 SET LOCAL search_path TO pg_catalog, pg_temp; -- no name or operator from anywhere else
 
 -- Who may see what. The privilege to execute reads_all_customers() is the right to see the rows of all customers; that to
--- execute reads_own_customers() makes a role a tenant, which sees what role_access names. grant_access (68_access.sql) gives both.
+-- execute reads_own_customers() makes a role a tenant, which sees what role_access names. grant_access (68_access.sql) gives the one or the other.
 
 -- One row per access that was given. resource_id '' is the whole customer; customer_id is '' but for tenants. role_id is the
 -- role's oid: another role that takes the name of one that was dropped or renamed takes nothing else over.

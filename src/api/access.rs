@@ -14,7 +14,7 @@ use crate::store::{access, spi};
 #[pg_guard]
 pub unsafe extern "C-unwind" fn credit_pools_own_rows(fcinfo: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
     // SAFETY: PostgreSQL's own way for functions that return rows at once; the result's rows are of the shape that the
-    // query names, which the executor checks against that of the rows.
+    // query names, which same_types compares with that of each piece: the executor could not tell.
     unsafe {
         pg_sys::InitMaterializedSRF(fcinfo, pg_sys::MAT_SRF_USE_EXPECTED_DESC);
         let result = (*fcinfo).resultinfo.cast::<pg_sys::ReturnSetInfo>();
