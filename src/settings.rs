@@ -15,6 +15,8 @@ static EVENT_RETENTION: GucSetting<i32> = GucSetting::<i32>::new(MONTH_IN_MINUTE
 static EVENT_SOURCE: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(DEFAULT_SOURCE));
 static SHARD: GucSetting<i32> = GucSetting::<i32>::new(0);
 
+static DIRECT_ACCESS: GucSetting<bool> = GucSetting::<bool>::new(true);
+
 const MONTH_IN_MINUTES: i32 = 30 * 24 * 60;
 const DEFAULT_SOURCE: &std::ffi::CStr = c"/credit_pools";
 
@@ -45,6 +47,14 @@ pub fn register() {
         &SHARD,
         0,
         2047,
+        GucContext::Suset,
+        GucFlags::default(),
+    );
+    GucRegistry::define_bool_guc(
+        c"credit_pools.direct_access",
+        c"Whether usage goes to its tables and indexes directly, where it can, instead of by statements.",
+        c"Both do the same; statements take several times as long. For tests and for the case of doubt.",
+        &DIRECT_ACCESS,
         GucContext::Suset,
         GucFlags::default(),
     );
@@ -125,6 +135,10 @@ pub fn test_clock() -> Option<String> {
 
 pub fn actor() -> Option<String> {
     non_empty(&ACTOR)
+}
+
+pub fn direct_access() -> bool {
+    DIRECT_ACCESS.get()
 }
 
 pub fn events_are_written() -> bool {

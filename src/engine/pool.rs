@@ -138,7 +138,7 @@ impl LockedPool {
     pub fn reload(&mut self) -> Result<()> {
         let limits = self.limits.take();
         *self = LockedPool { limits, ..LockedPool::lock(&self.row.customer_id, self.row.pool_id)? };
-        self.load_first();
+        self.load_first(Amount::ZERO);
         Ok(())
     }
 
@@ -155,10 +155,12 @@ impl LockedPool {
         if self.stale { self.reload() } else { Ok(()) }
     }
 
-    /// Loads the grants that usage draws from first.
-    pub fn load_first(&mut self) {
+    /// Loads the grants that a usage of `needed` draws from first, or a few more.
+    pub fn load_first(&mut self, needed: Amount) {
         if !self.row.wallet.all_loaded && self.row.wallet.grants.is_empty() {
-            self.row.wallet.grants = grants::first_to_draw(&self.row.customer_id, self.row.pool_id);
+            let PoolRow { customer_id, pool_id, places, .. } = &mut self.row;
+            let direct = places.as_mut().and_then(|places| grants::first_at(places, customer_id, *pool_id, needed));
+            self.row.wallet.grants = direct.unwrap_or_else(|| grants::first_to_draw(customer_id, *pool_id));
             self.row.wallet.prefix_loaded = true;
         }
     }
@@ -271,6 +273,8 @@ impl LockedPool {
         let actor = spi::actor();
         let now = self.now;
         let (due, is_usage) = (self.due, note.usage.is_some());
+        // Once written, the rows are elsewhere.
+        let places = self.row.places.take();
         let rows = self.book(note, &actor);
         let wallet = &self.row.wallet;
         let changed: Vec<&Grant> = wallet.grants.iter().filter(|g| g.dirty || g.fresh).collect();
@@ -284,7 +288,8 @@ impl LockedPool {
             && is_plain_draw(&row.entry, grant)
         {
             self.stale = self.is_low();
-            return ledger::write_one_grant_usage(&self.row, row, grant, &actor, now);
+            let places = places.as_ref();
+            return ledger::write_one_grant_usage(&self.row, places, row, grant, &actor, now);
         }
         // The rows that may carry a usage's key first: where the key is taken, nothing else is written.
         let (due, own) = rows.split_at(due.min(rows.len()));
@@ -306,6 +311,7 @@ impl LockedPool {
 
     /// Writes everything but ledger rows.
     pub fn write_state(&mut self) {
+        self.row.places = None;
         self.write_new_grants();
         for grant in self.row.wallet.grants.iter_mut().filter(|grant| grant.dirty) {
             grants::update(&self.row.customer_id, grant);
@@ -399,7 +405,7 @@ impl LockedPool {
 
     /// Below its policy's threshold: writing it may recharge it.
     pub fn is_low(&self) -> bool {
-        self.row.recharge_threshold.is_some_and(|threshold| self.row.wallet.figures.balance < threshold)
+        self.row.is_low()
     }
 
     /// Whether the call has booked anything.

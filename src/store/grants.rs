@@ -2,10 +2,11 @@
 
 use credit_pools_domain::{Amount, Category, Grant, Instant, Source, Status};
 
+use super::direct::Places;
 use super::spi::{Arg, Row, Statement, write_columns};
 
 /// Usage rarely draws from more grants than this; the rest is loaded when it does.
-const PREFIX: i64 = 4;
+const PREFIX: usize = 4;
 
 macro_rules! grant_columns {
     () => {
@@ -13,6 +14,9 @@ macro_rules! grant_columns {
          g.effective_at, g.expires_at, g.created_at, g.unpaid"
     };
 }
+
+/// The same, for those who read them without a statement.
+pub const DRAW_COLUMNS: &str = grant_columns!();
 
 /// Beyond what usage needs to know: where the grant came from.
 macro_rules! full_grant_columns {
@@ -83,7 +87,23 @@ pub fn first_to_draw(customer_id: &str, pool_id: i64) -> Vec<Grant> {
           ORDER BY g.priority, g.unlimited, g.expires_at, g.plain, g.effective_at, g.created_at, g.grant_id
           LIMIT $3"
     ));
-    FIRST.rows(&[Arg::Text(customer_id), Arg::Int(pool_id), Arg::Int(PREFIX)], read)
+    FIRST.rows(&[Arg::Text(customer_id), Arg::Int(pool_id), Arg::Int(PREFIX as i64)], read)
+}
+
+/// The same without a statement, and no more of them than `needed` takes; `None` where that cannot be done.
+pub fn first_at(places: &mut Places, customer_id: &str, pool_id: i64, needed: Amount) -> Option<Vec<Grant>> {
+    let mut grants = Vec::new();
+    let done = places.open_grants(customer_id, pool_id, |row| {
+        let grant = read(row);
+        if grant.status != Status::Active {
+            return (None, false);
+        }
+        let id = grant.id;
+        let enough = grants.is_empty() && !grant.is_restricted() && grant.available() >= needed;
+        grants.push(grant);
+        (Some(id), enough || grants.len() >= PREFIX)
+    });
+    done.then_some(grants)
 }
 
 /// The same for many pools at once, each with the pool that it is of.
@@ -103,7 +123,7 @@ pub fn first_to_draw_of(pools: &[(&str, i64)]) -> Vec<(i64, Grant)> {
     }
     let customers: Vec<Arg> = pools.iter().map(|(customer_id, _)| Arg::Text(customer_id)).collect();
     let ids: Vec<Arg> = pools.iter().map(|(_, pool_id)| Arg::Int(*pool_id)).collect();
-    let args = [Arg::Column(&customers), Arg::Column(&ids), Arg::Int(PREFIX)];
+    let args = [Arg::Column(&customers), Arg::Column(&ids), Arg::Int(PREFIX as i64)];
     FIRST.rows(&args, |row| (row.int(15).unwrap_or_default(), read(row)))
 }
 

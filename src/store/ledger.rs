@@ -6,9 +6,10 @@ use std::rc::Rc;
 
 use serde_json::{Map, Value, json};
 
+use super::direct::Places;
 use super::pools::PoolRow;
 use super::spi::{Arg, Row, Statement, kept_back, run_columns};
-use credit_pools_domain::Grant;
+use credit_pools_domain::{Grant, Status};
 
 /// What a call adds to the rows that it books.
 #[derive(Clone, Default)]
@@ -252,6 +253,9 @@ macro_rules! entry_columns {
     };
 }
 
+/// The same, for those who write them without a statement.
+pub const ENTRY_COLUMNS: &str = entry_columns!();
+
 macro_rules! insert_entry {
     () => {
         concat!(
@@ -381,8 +385,12 @@ macro_rules! one_grant_usage {
 
 /// The common usage, one draw from one grant, as one statement: ledger row, grant, pool. `false` where the
 /// key is taken; nothing is written then.
+///
+/// Where `places` says where the rows are, and neither the pool's trigger has anything to do nor the grant leaves its
+/// index, without a statement.
 pub fn write_one_grant_usage(
     pool: &PoolRow,
+    places: Option<&Places>,
     row: &LedgerRow,
     grant: &Grant,
     actor: &str,
@@ -392,6 +400,24 @@ pub fn write_one_grant_usage(
     static KEYED: Statement = Statement::new(one_grant_usage!(unless_key_taken!()));
     let entry = entry_args(pool, row, actor, recorded_at);
     let figures = &pool.wallet.figures;
+    let keyed = row.has_usage_key();
+    if let Some(places) = places
+        && grant.status == Status::Active
+        && !pool.is_low()
+    {
+        let drawn = [Arg::Number(grant.consumed), Arg::Text(grant.status.as_str())];
+        let used = [
+            Arg::Int(row.entry.seq),
+            Arg::Number(figures.balance),
+            Arg::Number(figures.restricted),
+            Arg::Number(figures.consumed),
+            Arg::Bytes(Some(&row.hash)),
+            Arg::Time(recorded_at),
+        ];
+        if places.write_usage(&entry, keyed, grant.id, &drawn, &used) {
+            return true;
+        }
+    }
     let rest = [
         Arg::Number(grant.consumed),
         Arg::Text(grant.status.as_str()),
@@ -399,7 +425,6 @@ pub fn write_one_grant_usage(
         Arg::Number(figures.restricted),
     ];
     let args: Vec<Arg> = entry.into_iter().chain(rest).collect();
-    let keyed = row.has_usage_key();
     let written = (if keyed { KEYED.run(&args) } else { PLAIN.run(&args) }) > 0;
     // Where the key was free, it is one of the three rows that was not written.
     if !written && (!keyed || is_written(pool, row)) {

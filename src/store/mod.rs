@@ -5,6 +5,7 @@ pub mod alerts;
 pub mod cache;
 pub mod catalogue;
 pub mod customers;
+mod direct;
 pub mod events;
 pub mod grants;
 pub mod in_hand;

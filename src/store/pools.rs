@@ -3,6 +3,7 @@
 use credit_pools_domain::{Alerts, Amount, Figures, Instant, Limit, Wallet};
 
 use super::alerts;
+use super::direct::{self, Places};
 use super::in_hand::{self, Thing};
 use super::spi::{Arg, Row, Statement};
 
@@ -28,6 +29,8 @@ pub struct PoolRow {
     /// Spending limits may cover it.
     pub limited: bool,
     pub metadata: Option<String>,
+    /// Where its rows are, if they can be written without statements.
+    pub places: Option<Places>,
 }
 
 /// The columns that `PoolRow::read` reads, of the table under the alias p.
@@ -41,6 +44,9 @@ macro_rules! pool_columns {
 }
 
 pub(super) use pool_columns;
+
+/// The same, for those who read them without a statement.
+pub const POOL_COLUMNS: &str = pool_columns!();
 
 /// That the pool p has no recharge policy of its own; the global pool has none, its policy is everybody's.
 macro_rules! without_policy {
@@ -97,11 +103,17 @@ impl PoolRow {
             alert_granted: row.amount(27),
             alert_granted_until: row.time(28),
             metadata: None,
+            places: None,
         }
     }
 }
 
 impl PoolRow {
+    /// Below its policy's threshold: writing it may recharge it.
+    pub fn is_low(&self) -> bool {
+        self.recharge_threshold.is_some_and(|threshold| self.wallet.figures.balance < threshold)
+    }
+
     /// The same of a row that was just locked.
     fn in_hand(row: &Row) -> PoolRow {
         let pool = PoolRow::read(row);
@@ -147,6 +159,14 @@ pub fn try_lock(customer_id: &str, pool_id: i64) -> Option<PoolRow> {
         " FROM credit_pools.pool p WHERE p.customer_id = $1 AND p.pool_id = $2 FOR NO KEY UPDATE OF p SKIP LOCKED"
     ));
     LOCK.first(&[Arg::Text(customer_id), Arg::Int(pool_id)], PoolRow::in_hand)
+}
+
+/// As `lock_by_name`, for usage: without a statement where that can be done.
+pub fn lock_to_use(customer_id: &str, resource_id: &str, credit_type_id: &str) -> Option<PoolRow> {
+    match direct::lock_pool(customer_id, resource_id, credit_type_id, PoolRow::in_hand) {
+        Some((pool, places)) => Some(PoolRow { places: Some(places), ..pool }),
+        None => lock_by_name(customer_id, resource_id, credit_type_id),
+    }
 }
 
 pub fn lock_by_name(customer_id: &str, resource_id: &str, credit_type_id: &str) -> Option<PoolRow> {

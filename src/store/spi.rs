@@ -93,7 +93,7 @@ impl Arg<'_> {
         }
     }
 
-    fn datum(&self) -> Option<pg_sys::Datum> {
+    pub(super) fn datum(&self) -> Option<pg_sys::Datum> {
         match *self {
             Arg::Column(values) | Arg::Ints(values) | Arg::Numbers(values) => array_datum(values),
             Arg::Text(text) => text.into_datum(),
@@ -351,6 +351,11 @@ pub struct Row {
 }
 
 impl Row {
+    /// Of a row that no statement gave.
+    pub(super) fn of(values: Vec<pg_sys::Datum>, nulls: Vec<bool>) -> Row {
+        Row { values, nulls }
+    }
+
     fn get<T: FromDatum>(&self, column: usize) -> Option<T> {
         let index = column.checked_sub(1)?;
         let (value, is_null) = (self.values.get(index)?, self.nulls.get(index)?);
