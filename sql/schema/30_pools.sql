@@ -251,6 +251,17 @@ CREATE TABLE credit_pools.spending_limit (
     PRIMARY KEY (customer_id, credit_type_id, all_resources, scope_id, per)
 ) WITH (fillfactor = 60);
 
+-- The row of report_usage and consume_credits.
+CREATE TYPE credit_pools.usage_result AS (
+    usage_id bigint,
+    pool_id bigint,
+    credit_type_id text,
+    credits_consumed numeric,
+    shortfall numeric,
+    balance numeric,
+    is_duplicate boolean
+);
+
 -- Keys of the calls other than usage, with what the first call returned.
 CREATE TABLE credit_pools.idempotency_key (
     customer_id text COLLATE "C" NOT NULL,

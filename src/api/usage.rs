@@ -1,5 +1,8 @@
 //! report_usage, consume_credits and reverse_usage.
 
+use pgrx::callconv::{BoxRet, FcInfo};
+use pgrx::datum::Datum;
+use pgrx::pgrx_sql_entity_graph::metadata::{ArgumentError, Returns, ReturnsError, SqlMapping, SqlTranslatable};
 use pgrx::prelude::*;
 
 use super::args::{self, Described, JsonText};
@@ -8,32 +11,41 @@ use crate::engine::replay::{self, Payload};
 use crate::engine::reversing;
 use crate::engine::usage::{self, Behavior, Key, Outcome, Request, What};
 use crate::error::Result;
-use crate::store::spi;
+use crate::store::spi::{self, Arg};
 
-/// The row of the functions below, which must spell it out for their SQL declaration.
-type UsageRow = TableIterator<
-    'static,
-    (
-        name!(usage_id, i64),
-        name!(pool_id, i64),
-        name!(credit_type_id, String),
-        name!(credits_consumed, AnyNumeric),
-        name!(shortfall, AnyNumeric),
-        name!(balance, AnyNumeric),
-        name!(is_duplicate, bool),
-    ),
->;
+/// The row of report_usage and consume_credits: a composite value, as a set of one row costs a usage a sixth of its time.
+struct UsageResult(Outcome);
 
-fn row(outcome: Outcome) -> UsageRow {
-    TableIterator::once((
-        outcome.usage_id,
-        outcome.pool_id,
-        outcome.credit_type_id,
-        spi::numeric(outcome.credits_consumed),
-        spi::numeric(outcome.shortfall),
-        spi::numeric(outcome.balance),
-        outcome.is_duplicate,
-    ))
+// SAFETY: names the SQL type that the datum has.
+unsafe impl SqlTranslatable for UsageResult {
+    fn argument_sql() -> std::result::Result<SqlMapping, ArgumentError> {
+        Ok(SqlMapping::literal("credit_pools.usage_result"))
+    }
+
+    fn return_sql() -> std::result::Result<Returns, ReturnsError> {
+        Ok(Returns::One(SqlMapping::literal("credit_pools.usage_result")))
+    }
+}
+
+// SAFETY: the datum is of the type that the function is declared to return, with its columns in their order.
+unsafe impl BoxRet for UsageResult {
+    unsafe fn box_into<'fcx>(self, fcinfo: &mut FcInfo<'fcx>) -> Datum<'fcx> {
+        let outcome = self.0;
+        let columns = [
+            Arg::Int(outcome.usage_id),
+            Arg::Int(outcome.pool_id),
+            Arg::Text(&outcome.credit_type_id),
+            Arg::Number(outcome.credits_consumed),
+            Arg::Number(outcome.shortfall),
+            Arg::Number(outcome.balance),
+            Arg::Bool(outcome.is_duplicate),
+        ];
+        // SAFETY: PostgreSQL calls with the function's description.
+        unsafe {
+            let function = (*(*fcinfo.as_mut_ptr()).flinfo).fn_oid;
+            fcinfo.return_raw_datum(spi::result_of(function, &columns))
+        }
+    }
 }
 
 fn key<'a>(value: Option<&'a str>, payload: impl FnOnce() -> Payload) -> Result<Option<Key<'a>>> {
@@ -88,7 +100,7 @@ impl<'a> Arguments<'a> {
     }
 }
 
-#[pg_extern(security_definer)]
+#[pg_extern(security_definer, requires = ["pools"])]
 #[search_path(pg_catalog, pg_temp)]
 fn report_usage(
     customer_id: default!(Option<&str>, "NULL"),
@@ -101,19 +113,8 @@ fn report_usage(
     on_insufficient: default!(Option<&str>, "'reject'"),
     update_behavior: default!(Option<&str>, "'delta'"),
     metadata: default!(Option<JsonText>, "NULL"),
-) -> TableIterator<
-    'static,
-    (
-        name!(usage_id, i64),
-        name!(pool_id, i64),
-        name!(credit_type_id, String),
-        name!(credits_consumed, AnyNumeric),
-        name!(shortfall, AnyNumeric),
-        name!(balance, AnyNumeric),
-        name!(is_duplicate, bool),
-    ),
-> {
-    row(call(|| {
+) -> UsageResult {
+    UsageResult(call(|| {
         let customer_id = args::id("customer_id", customer_id)?;
         let arguments = Arguments {
             customer_id,
@@ -131,7 +132,7 @@ fn report_usage(
     }))
 }
 
-#[pg_extern(security_definer)]
+#[pg_extern(security_definer, requires = ["pools"])]
 #[search_path(pg_catalog, pg_temp)]
 fn consume_credits(
     customer_id: default!(Option<&str>, "NULL"),
@@ -143,19 +144,8 @@ fn consume_credits(
     on_insufficient: default!(Option<&str>, "'reject'"),
     dimensions: default!(Option<JsonText>, "NULL"),
     metadata: default!(Option<JsonText>, "NULL"),
-) -> TableIterator<
-    'static,
-    (
-        name!(usage_id, i64),
-        name!(pool_id, i64),
-        name!(credit_type_id, String),
-        name!(credits_consumed, AnyNumeric),
-        name!(shortfall, AnyNumeric),
-        name!(balance, AnyNumeric),
-        name!(is_duplicate, bool),
-    ),
-> {
-    row(call(|| {
+) -> UsageResult {
+    UsageResult(call(|| {
         let customer_id = args::id("customer_id", customer_id)?;
         let key = key(idempotency_key, || {
             Payload::default()

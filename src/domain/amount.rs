@@ -32,6 +32,8 @@ pub enum AmountError {
 impl Amount {
     pub const ZERO: Amount = Amount(0);
     pub const ONE: Amount = Amount(ONE);
+    /// More than any sum can be.
+    pub const MAX: Amount = Amount(i128::MAX);
 
     pub const fn from_units(units: i64) -> Amount {
         Amount(units as i128 * ONE)

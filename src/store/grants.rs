@@ -2,7 +2,8 @@
 
 use credit_pools_domain::{Amount, Category, Grant, Instant, Source, Status};
 
-use super::direct::Places;
+use super::direct::{self, Places};
+use super::pools::PoolRow;
 use super::spi::{Arg, Row, Statement, write_columns};
 
 /// Usage rarely draws from more grants than this; the rest is loaded when it does.
@@ -90,11 +91,11 @@ pub fn first_to_draw(customer_id: &str, pool_id: i64) -> Vec<Grant> {
     FIRST.rows(&[Arg::Text(customer_id), Arg::Int(pool_id), Arg::Int(PREFIX as i64)], read)
 }
 
-/// The same without a statement, and no more of them than `needed` takes; `None` where that cannot be done.
-pub fn first_at(places: &mut Places, customer_id: &str, pool_id: i64, needed: Amount) -> Option<Vec<Grant>> {
-    let mut grants = Vec::new();
-    let done = places.open_grants(customer_id, pool_id, |row| {
-        let grant = read(row);
+/// The same of many pools without a statement, and for each no more of them than `needed` takes. `None`: that cannot be done.
+pub fn first_at(pools: &mut [(&mut Places, &str, i64)], needed: Amount) -> Option<Vec<Vec<Grant>>> {
+    let mut found: Vec<Vec<Grant>> = pools.iter().map(|_| Vec::new()).collect();
+    let done = direct::open_grants(pools, |index, row| {
+        let (grant, Some(grants)) = (read(row), found.get_mut(index)) else { return (None, true) };
         if grant.status != Status::Active {
             return (None, false);
         }
@@ -103,7 +104,7 @@ pub fn first_at(places: &mut Places, customer_id: &str, pool_id: i64, needed: Am
         grants.push(grant);
         (Some(id), enough || grants.len() >= PREFIX)
     });
-    done.then_some(grants)
+    done.then_some(found)
 }
 
 /// The same for many pools at once, each with the pool that it is of.
@@ -289,6 +290,18 @@ pub fn update_all(grants: &[(&str, &Grant)]) {
     let rows: Vec<[Arg; UPDATE_ARGS]> =
         grants.iter().map(|(customer_id, grant)| changeable(customer_id, grant)).collect();
     write_columns(&UPDATE, &rows);
+}
+
+/// What usage changes of a grant, in the order of `layout::USED_OF_GRANT`.
+pub fn used(grant: &Grant) -> [Arg<'_>; 2] {
+    [Arg::Number(grant.consumed), Arg::Text(grant.status.as_str())]
+}
+
+/// The same without a statement, each with its pool, of grants that stay active. `false`: that cannot be done.
+pub fn update_drawn_at(grants: &[(&PoolRow, &Grant)]) -> bool {
+    let changes: Option<Vec<_>> =
+        grants.iter().map(|(pool, grant)| Some((pool.places.as_ref()?, grant.id, used(grant)))).collect();
+    changes.is_some_and(|changes| direct::update_grants(&changes))
 }
 
 /// What usage alone changes, of many grants.

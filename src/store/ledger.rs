@@ -6,7 +6,8 @@ use std::rc::Rc;
 
 use serde_json::{Map, Value, json};
 
-use super::direct::Places;
+use super::direct::{self, Places};
+use super::grants;
 use super::pools::PoolRow;
 use super::spi::{Arg, Row, Statement, kept_back, run_columns};
 use credit_pools_domain::{Grant, Status};
@@ -361,6 +362,11 @@ pub fn insert_all(rows: &[Booked], actor: &str) -> bool {
         unless_key_taken!()
     ));
     let args: Vec<[Arg; ENTRY_ARGS]> = rows.iter().map(|(pool, row, at)| entry_args(pool, row, actor, *at)).collect();
+    let entries: Vec<(&[Arg], bool)> =
+        args.iter().zip(rows).map(|(args, (_, row, _))| (args.as_slice(), row.has_usage_key())).collect();
+    if let Some(free) = direct::insert_entries(&entries) {
+        return free;
+    }
     if !args.is_empty() && !args.iter().any(says_more) {
         return insert_plain(&args, actor);
     }
@@ -405,16 +411,7 @@ pub fn write_one_grant_usage(
         && grant.status == Status::Active
         && !pool.is_low()
     {
-        let drawn = [Arg::Number(grant.consumed), Arg::Text(grant.status.as_str())];
-        let used = [
-            Arg::Int(row.entry.seq),
-            Arg::Number(figures.balance),
-            Arg::Number(figures.restricted),
-            Arg::Number(figures.consumed),
-            Arg::Bytes(Some(&row.hash)),
-            Arg::Time(recorded_at),
-        ];
-        if places.write_usage(&entry, keyed, grant.id, &drawn, &used) {
+        if places.write_usage(&entry, keyed, grant.id, &grants::used(grant), &pool.used()) {
             return true;
         }
     }

@@ -109,6 +109,24 @@ impl PoolRow {
 }
 
 impl PoolRow {
+    /// What it takes to read its grants without a statement.
+    pub fn to_draw(&mut self) -> Option<(&mut Places, &str, i64)> {
+        self.places.as_mut().map(|places| (places, self.customer_id.as_str(), self.pool_id))
+    }
+
+    /// What usage changes of it, in the order of `layout::USED_OF_POOL`.
+    pub fn used(&self) -> [Arg<'_>; 6] {
+        let figures = &self.wallet.figures;
+        [
+            Arg::Int(self.wallet.seq),
+            Arg::Number(figures.balance),
+            Arg::Number(figures.restricted),
+            Arg::Number(figures.consumed),
+            Arg::Bytes(Some(&self.last_hash)),
+            Arg::Time(self.last_recorded_at),
+        ]
+    }
+
     /// Below its policy's threshold: writing it may recharge it.
     pub fn is_low(&self) -> bool {
         self.recharge_threshold.is_some_and(|threshold| self.wallet.figures.balance < threshold)
@@ -202,6 +220,10 @@ pub fn lock_by_names(names: &[Name]) -> Vec<PoolRow> {
     ));
     if names.is_empty() {
         return Vec::new();
+    }
+    let key = |row: &Row| (row.text(1), row.int(2));
+    if let Some(found) = direct::lock_pools(names, PoolRow::in_hand, key) {
+        return found.into_iter().map(|(pool, places)| PoolRow { places: Some(places), ..pool }).collect();
     }
     let customers: Vec<Arg> = names.iter().map(|(customer_id, _, _)| Arg::Text(customer_id)).collect();
     let scopes: Vec<Arg> = names.iter().map(|(_, scope_id, _)| Arg::Text(scope_id)).collect();
@@ -465,6 +487,12 @@ pub fn update_all(pools: &[&PoolRow]) {
     );
     let rows: Vec<[Arg; POOL_ARGS]> = pools.iter().map(|pool| state(pool)).collect();
     super::spi::write_columns(&UPDATE, &rows);
+}
+
+/// The same without a statement, of pools without debt that stay above their thresholds. `false`: that cannot be done.
+pub fn update_used_at(pools: &[&PoolRow]) -> bool {
+    let changes: Option<Vec<_>> = pools.iter().map(|pool| Some((pool.places.as_ref()?, pool.used()))).collect();
+    changes.is_some_and(|changes| direct::update_pools(&changes))
 }
 
 /// What usage alone changes, of many pools that the clock has not moved; narrow, as most of a batch is.

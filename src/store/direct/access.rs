@@ -64,6 +64,14 @@ mod raw {
         pub fn index_endscan(scan: IndexScanDesc);
         pub fn heap_deform_tuple(tuple: HeapTuple, shape: TupleDesc, values: *mut Datum, nulls: *mut bool);
         pub fn simple_table_tuple_insert(relation: Relation, slot: *mut TupleTableSlot);
+        pub fn heap_multi_insert(
+            relation: Relation,
+            slots: *mut *mut TupleTableSlot,
+            count: c_int,
+            command: CommandId,
+            options: c_int,
+            state: BulkInsertState,
+        );
         #[cfg(feature = "pg15")]
         pub fn simple_table_tuple_update(
             relation: Relation,
@@ -119,6 +127,8 @@ const NO_LOCK: pg_sys::LOCKMODE = pg_sys::NoLock as pg_sys::LOCKMODE;
 /// That of UPDATE and INSERT, also where a row is but locked: it will be written.
 const WRITE_LOCK: pg_sys::LOCKMODE = pg_sys::RowExclusiveLock as pg_sys::LOCKMODE;
 const MOST_KEYS: usize = 3;
+/// Where the id of its usage is in a ledger row's values.
+const USAGE_ID: usize = 7;
 /// The operators = of text and bigint (pg_proc.dat; fixed for ever).
 const TEXT_EQUAL: u32 = 67;
 const BIGINT_EQUAL: u32 = 467;
@@ -163,7 +173,6 @@ impl Image {
             t_data: self.words.as_ptr().cast_mut().cast(),
         }
     }
-
 }
 
 /// A lookup by the first columns of an index, in its order.
@@ -178,11 +187,7 @@ pub struct Search<'t> {
 impl<'t> Search<'t> {
     /// In a snapshot of its own, which sees what this transaction has written. `None`: the layout holds no more.
     pub fn begin(table: &'t Table, index: Oid, keys: &[Arg]) -> Option<Search<'t>> {
-        let mut values = [(Datum::from(0), 0_u32); MOST_KEYS];
-        for (slot, key) in values.iter_mut().zip(keys) {
-            *slot = (key.datum()?, if matches!(key, Arg::Int(_)) { BIGINT_EQUAL } else { TEXT_EQUAL });
-        }
-        let count = keys.len().min(MOST_KEYS);
+        let (values, count) = key_values(keys)?;
         // SAFETY: see the module's invariants. The keys are of the types of the index's first columns, under the collation C.
         let (relation, index, scan, slot) = unsafe {
             guarded(|| {
@@ -196,18 +201,21 @@ impl<'t> Search<'t> {
                 }
                 raw::PushActiveSnapshot(raw::GetTransactionSnapshot());
                 let slot = raw::MakeSingleTupleTableSlot((*relation).rd_att, &raw const pg_sys::TTSOpsBufferHeapTuple);
-                let mut entries = [pg_sys::ScanKeyData::default(); MOST_KEYS];
-                for (number, (value, equal)) in values.iter().take(count).enumerate() {
-                    let entry = entries.as_mut_ptr().add(number);
-                    let strategy = pg_sys::BTEqualStrategyNumber as pg_sys::StrategyNumber;
-                    raw::ScanKeyInit(entry, number as i16 + 1, strategy, Oid::from(*equal), *value);
-                }
                 let scan = raw::index_beginscan(relation, index, raw::GetActiveSnapshot(), count as i32, 0);
-                raw::index_rescan(scan, entries.as_mut_ptr(), count as i32, ptr::null_mut(), 0);
+                rescan(scan, &values, count);
                 Some((relation, index, scan, slot))
             })
         }?;
         Some(Search { table, relation, index, scan, slot })
+    }
+
+    /// Looks for other keys, of the same number and types.
+    pub fn again(&mut self, keys: &[Arg]) -> Option<()> {
+        let (values, count) = key_values(keys)?;
+        let scan = self.scan;
+        // SAFETY: see the module's invariants; as in `begin`.
+        unsafe { guarded(|| rescan(scan, &values, count)) };
+        Some(())
     }
 
     /// The next row.
@@ -224,31 +232,21 @@ impl<'t> Search<'t> {
     /// changed it in the same command, or somebody has deleted it.
     pub fn lock_next(&mut self) -> Option<Image> {
         let (relation, scan, slot) = (self.relation, self.scan, self.slot);
-        // SAFETY: see the module's invariants. The lock's function is that of heap tables.
+        // SAFETY: see the module's invariants.
         unsafe {
             let locked = guarded(|| {
-                if !raw::index_getnext_slot(scan, pg_sys::ScanDirection::ForwardScanDirection, slot) {
-                    return false;
-                }
-                let Some(lock) = (*(*relation).rd_tableam).tuple_lock else { return false };
-                let flags = pg_sys::TUPLE_LOCK_FLAG_LOCK_UPDATE_IN_PROGRESS | pg_sys::TUPLE_LOCK_FLAG_FIND_LAST_VERSION;
-                let mut place = (*slot).tts_tid;
-                let mut failure = pg_sys::TM_FailureData::default();
-                let result = lock(
-                    relation,
-                    &mut place,
-                    raw::GetActiveSnapshot(),
-                    slot,
-                    raw::GetCurrentCommandId(false),
-                    pg_sys::LockTupleMode::LockTupleNoKeyExclusive,
-                    pg_sys::LockWaitPolicy::LockWaitBlock,
-                    flags as u8,
-                    &mut failure,
-                );
-                result == pg_sys::TM_Result::TM_Ok
+                raw::index_getnext_slot(scan, pg_sys::ScanDirection::ForwardScanDirection, slot)
+                    && lock(relation, (*slot).tts_tid, slot)
             });
             locked.then(|| Image::of(slot, self.table.oid))
         }
+    }
+
+    /// The same of a row that was found before.
+    pub fn lock_found(&mut self, found: &Image) -> Option<Image> {
+        let (relation, slot, place) = (self.relation, self.slot, found.place);
+        // SAFETY: see the module's invariants.
+        unsafe { guarded(|| lock(relation, place, slot)).then(|| Image::of(slot, self.table.oid)) }
     }
 
     /// Reads the table's columns of a row as a statement that names them would give them.
@@ -282,11 +280,134 @@ impl<'t> Search<'t> {
     }
 }
 
+/// Datums of keys with the operators by which they are looked up, and how many they are.
+fn key_values(keys: &[Arg]) -> Option<([(Datum, u32); MOST_KEYS], usize)> {
+    let mut values = [(Datum::from(0), 0_u32); MOST_KEYS];
+    for (slot, key) in values.iter_mut().zip(keys) {
+        *slot = (key.datum()?, if matches!(key, Arg::Int(_)) { BIGINT_EQUAL } else { TEXT_EQUAL });
+    }
+    Some((values, keys.len().min(MOST_KEYS)))
+}
+
+/// # Safety
+/// In `guarded`; the values are of the types of the first columns of the scan's index.
+unsafe fn rescan(scan: pg_sys::IndexScanDesc, values: &[(Datum, u32); MOST_KEYS], count: usize) {
+    let mut entries = [pg_sys::ScanKeyData::default(); MOST_KEYS];
+    // SAFETY: as above; the scan makes a copy of the entries.
+    unsafe {
+        for (number, (value, equal)) in values.iter().take(count).enumerate() {
+            let entry = entries.as_mut_ptr().add(number);
+            let strategy = pg_sys::BTEqualStrategyNumber as pg_sys::StrategyNumber;
+            raw::ScanKeyInit(entry, number as i16 + 1, strategy, Oid::from(*equal), *value);
+        }
+        raw::index_rescan(scan, entries.as_mut_ptr(), count as i32, ptr::null_mut(), 0);
+    }
+}
+
+/// Locks a row as `FOR NO KEY UPDATE` does, and puts its last version into the slot.
+///
+/// # Safety
+/// In `guarded`, with the relation open, a snapshot active, and a slot of buffered heap tuples.
+unsafe fn lock(
+    relation: pg_sys::Relation,
+    mut place: pg_sys::ItemPointerData,
+    slot: *mut pg_sys::TupleTableSlot,
+) -> bool {
+    // SAFETY: as above. The function is that of heap tables.
+    unsafe {
+        let Some(lock) = (*(*relation).rd_tableam).tuple_lock else { return false };
+        let flags = pg_sys::TUPLE_LOCK_FLAG_LOCK_UPDATE_IN_PROGRESS | pg_sys::TUPLE_LOCK_FLAG_FIND_LAST_VERSION;
+        let mut failure = pg_sys::TM_FailureData::default();
+        let result = lock(
+            relation,
+            &mut place,
+            raw::GetActiveSnapshot(),
+            slot,
+            raw::GetCurrentCommandId(false),
+            pg_sys::LockTupleMode::LockTupleNoKeyExclusive,
+            pg_sys::LockWaitPolicy::LockWaitBlock,
+            flags as u8,
+            &mut failure,
+        );
+        result == pg_sys::TM_Result::TM_Ok
+    }
+}
+
 /// New values for the columns of a row that a usage changes (`Table::changed`).
 pub struct Update<'a> {
-    pub table: &'a Table,
     pub image: &'a Image,
     pub values: &'a [Arg<'a>],
+}
+
+/// Updates rows of one table. `false`: the layout holds no more, and nothing was done.
+pub fn update_rows(table: &Table, updates: &[Update]) -> bool {
+    let changes: Vec<(Values, pg_sys::HeapTupleData)> =
+        updates.iter().map(|update| (datums(update.values), update.image.tuple())).collect();
+    // SAFETY: see the module's invariants; the closure borrows what it reads.
+    unsafe {
+        guarded(|| {
+            raw::PushActiveSnapshot(raw::GetTransactionSnapshot());
+            let relation = raw::table_open(table.oid, WRITE_LOCK);
+            let holds = layout::holds();
+            if holds {
+                for (values, tuple) in &changes {
+                    update_row(relation, table, tuple, values);
+                }
+            }
+            raw::table_close(relation, NO_LOCK);
+            raw::PopActiveSnapshot();
+            raw::CommandCounterIncrement();
+            holds
+        })
+    }
+}
+
+/// Inserts ledger rows, each with whether it carries a usage's key. `None`: the layout holds no more, and nothing was done.
+/// `Some(false)`: a key is taken, or being taken; the caller undoes the whole.
+pub fn insert_entries(layout: &Layout, entries: &[(&[Arg], bool)]) -> Option<bool> {
+    let rows: Vec<(Values, bool)> = entries.iter().map(|(entry, keyed)| (datums(entry), *keyed)).collect();
+    let mut slots: Vec<*mut pg_sys::TupleTableSlot> = vec![ptr::null_mut(); rows.len()];
+    // SAFETY: see the module's invariants. A virtual slot has room for a value per attribute of its shape.
+    unsafe {
+        let (rows, slots) = (&rows, slots.as_mut_slice());
+        guarded(|| {
+            let ledger = raw::table_open(layout.ledger.oid, WRITE_LOCK);
+            let indexes = [&layout.ledger_key, &layout.ledger_place, &layout.ledger_usage];
+            let opened = indexes.map(|index| raw::index_open(index.oid, WRITE_LOCK));
+            let holds = layout::holds();
+            let mut free = true;
+            if holds {
+                for (slot, (entry, _)) in slots.iter_mut().zip(rows) {
+                    *slot = entry_slot(layout, ledger, entry);
+                }
+                let count = slots.len() as i32;
+                let command = raw::GetCurrentCommandId(true);
+                raw::heap_multi_insert(ledger, slots.as_mut_ptr(), count, command, 0, ptr::null_mut());
+                use pg_sys::IndexUniqueCheck::{UNIQUE_CHECK_NO, UNIQUE_CHECK_PARTIAL, UNIQUE_CHECK_YES};
+                let checks = [UNIQUE_CHECK_PARTIAL, UNIQUE_CHECK_YES, UNIQUE_CHECK_NO];
+                'rows: for (slot, (entry, keyed)) in slots.iter().zip(rows) {
+                    let of_usage = !entry.get(USAGE_ID).is_none_or(|(_, null)| *null);
+                    let wanted = [*keyed, true, of_usage];
+                    for number in (0..3).filter(|number| wanted[*number]) {
+                        let index = indexes[number];
+                        if !enter(ledger, opened[number], index, *slot, checks[number]) && number == 0 {
+                            free = false;
+                            break 'rows;
+                        }
+                    }
+                }
+                for slot in slots.iter() {
+                    raw::ExecDropSingleTupleTableSlot(*slot);
+                }
+            }
+            for index in opened {
+                raw::index_close(index, NO_LOCK);
+            }
+            raw::table_close(ledger, NO_LOCK);
+            raw::CommandCounterIncrement();
+            holds.then_some(free)
+        })
+    }
 }
 
 /// Datums and whether they are NULL.
@@ -298,19 +419,19 @@ fn datums(args: &[Arg]) -> Values {
 
 /// Inserts a ledger row and updates the rows that it goes with. `false`: the usage's key is taken, or somebody is taking it,
 /// or the layout holds no more; nothing is left of it then.
-pub fn write_usage(layout: &Layout, entry: &[Arg], keyed: bool, updates: &[Update]) -> bool {
+pub fn write_usage(layout: &Layout, entry: &[Arg], keyed: bool, updates: &[(&Table, Update)]) -> bool {
     let entry = datums(entry);
-    let changes: Vec<(&Update, Values, pg_sys::HeapTupleData)> =
-        updates.iter().map(|update| (update, datums(update.values), update.image.tuple())).collect();
+    let changes: Vec<(&Table, Values, pg_sys::HeapTupleData)> =
+        updates.iter().map(|(table, update)| (*table, datums(update.values), update.image.tuple())).collect();
     // SAFETY: see the module's invariants; the closure borrows what it reads.
     unsafe {
         guarded(|| {
             let ledger = raw::table_open(layout.ledger.oid, WRITE_LOCK);
             let written = layout::holds() && insert_entry(layout, ledger, &entry, keyed);
             if written {
-                for (update, values, tuple) in &changes {
-                    let relation = raw::table_open(update.table.oid, WRITE_LOCK);
-                    update_row(relation, update.table, tuple, values);
+                for (table, values, tuple) in &changes {
+                    let relation = raw::table_open(table.oid, WRITE_LOCK);
+                    update_row(relation, table, tuple, values);
                     raw::table_close(relation, NO_LOCK);
                 }
             }
@@ -326,19 +447,14 @@ pub fn write_usage(layout: &Layout, entry: &[Arg], keyed: bool, updates: &[Updat
 unsafe fn insert_entry(layout: &Layout, ledger: pg_sys::Relation, entry: &[(Datum, bool)], keyed: bool) -> bool {
     // SAFETY: see the module's invariants. A virtual slot has room for a value per attribute of its shape.
     unsafe {
-        let slot = raw::MakeSingleTupleTableSlot((*ledger).rd_att, &raw const pg_sys::TTSOpsVirtual);
-        for (index, (value, null)) in layout.ledger.columns.iter().zip(entry) {
-            *(*slot).tts_values.add(*index) = *value;
-            *(*slot).tts_isnull.add(*index) = *null;
-        }
-        raw::ExecStoreVirtualTuple(slot);
+        let slot = entry_slot(layout, ledger, entry);
         raw::simple_table_tuple_insert(ledger, slot);
         use pg_sys::IndexUniqueCheck::{UNIQUE_CHECK_NO, UNIQUE_CHECK_PARTIAL, UNIQUE_CHECK_YES};
         // Asks whether the key is free and enters it in one: whoever else comes with it finds it taken.
-        let free = !keyed || enter(ledger, &layout.ledger_key, slot, UNIQUE_CHECK_PARTIAL);
+        let free = !keyed || open_and_enter(ledger, &layout.ledger_key, slot, UNIQUE_CHECK_PARTIAL);
         if free {
-            enter(ledger, &layout.ledger_place, slot, UNIQUE_CHECK_YES);
-            enter(ledger, &layout.ledger_usage, slot, UNIQUE_CHECK_NO);
+            open_and_enter(ledger, &layout.ledger_place, slot, UNIQUE_CHECK_YES);
+            open_and_enter(ledger, &layout.ledger_usage, slot, UNIQUE_CHECK_NO);
         } else {
             // The row that was to carry it goes again, unseen by anybody.
             raw::CommandCounterIncrement();
@@ -349,12 +465,51 @@ unsafe fn insert_entry(layout: &Layout, ledger: pg_sys::Relation, entry: &[(Datu
     }
 }
 
+/// A slot with the values of a ledger row.
+///
+/// # Safety
+/// In `guarded`; a value per column of `Layout::ledger`.
+unsafe fn entry_slot(
+    layout: &Layout,
+    ledger: pg_sys::Relation,
+    entry: &[(Datum, bool)],
+) -> *mut pg_sys::TupleTableSlot {
+    // SAFETY: a virtual slot has room for a value per attribute of its shape.
+    unsafe {
+        let slot = raw::MakeSingleTupleTableSlot((*ledger).rd_att, &raw const pg_sys::TTSOpsVirtual);
+        for (index, (value, null)) in layout.ledger.columns.iter().zip(entry) {
+            *(*slot).tts_values.add(*index) = *value;
+            *(*slot).tts_isnull.add(*index) = *null;
+        }
+        raw::ExecStoreVirtualTuple(slot);
+        slot
+    }
+}
+
+/// # Safety
+/// As `enter`.
+unsafe fn open_and_enter(
+    table: pg_sys::Relation,
+    index: &Index,
+    slot: *mut pg_sys::TupleTableSlot,
+    unique: pg_sys::IndexUniqueCheck::Type,
+) -> bool {
+    // SAFETY: as `enter`.
+    unsafe {
+        let opened = raw::index_open(index.oid, WRITE_LOCK);
+        let is_unique = enter(table, opened, index, slot, unique);
+        raw::index_close(opened, NO_LOCK);
+        is_unique
+    }
+}
+
 /// Enters the slot's row into an index. `false`, under a partial check only: there may be another one with that key.
 ///
 /// # Safety
 /// In `guarded`; the slot holds a row that was just inserted into the table.
 unsafe fn enter(
     table: pg_sys::Relation,
+    opened: pg_sys::Relation,
     index: &Index,
     slot: *mut pg_sys::TupleTableSlot,
     unique: pg_sys::IndexUniqueCheck::Type,
@@ -368,12 +523,9 @@ unsafe fn enter(
             nulls[key] = *(*slot).tts_isnull.add(*column);
         }
         let mut info = pg_sys::IndexInfo { type_: pg_sys::NodeTag::T_IndexInfo, ..pg_sys::IndexInfo::default() };
-        let opened = raw::index_open(index.oid, WRITE_LOCK);
         let (values, nulls) = (values.as_mut_ptr(), nulls.as_mut_ptr());
         let place = &raw mut (*slot).tts_tid;
-        let is_unique = raw::index_insert(opened, values, nulls, place, table, unique, false, &mut info);
-        raw::index_close(opened, NO_LOCK);
-        is_unique
+        raw::index_insert(opened, values, nulls, place, table, unique, false, &mut info)
     }
 }
 

@@ -21,8 +21,8 @@ use std::rc::Rc;
 use pgrx::pg_sys;
 
 use access::{Image, Search, Update};
-pub use layout::forget;
 use layout::Layout;
+pub use layout::forget;
 
 use super::spi::{self, Arg, Row};
 
@@ -59,38 +59,115 @@ pub fn lock_pool<T>(
     Some((value, Places { layout, pool, grants: Vec::new() }))
 }
 
-impl Places {
-    /// Gives the columns `DRAW_COLUMNS` of the pool's open grants to `take`, in order of consumption, until it says that
-    /// they are enough. `take` gives the grant's id, or nothing where it has no use for it.
-    pub fn open_grants(
-        &mut self,
-        customer_id: &str,
-        pool_id: i64,
-        mut take: impl FnMut(&Row) -> (Option<i64>, bool),
-    ) -> bool {
-        let keys = [Arg::Text(customer_id), Arg::Int(pool_id)];
-        let Some(mut search) = Search::begin(&self.layout.grant, self.layout.burn_order, &keys) else { return false };
+/// Locks the pools of many names (customer, scope, credit type) in the order of customers and ids, which `key` tells of what
+/// `read` has read. `None`: some may be locked, but they are to be locked and read by the statement.
+pub fn lock_pools<T, K: Ord>(
+    names: &[(&str, &str, &str)],
+    read: impl Fn(&Row) -> T,
+    key: impl Fn(&Row) -> K,
+) -> Option<Vec<(T, Places)>> {
+    let layout = ready()?;
+    let mut search: Option<Search> = None;
+    let mut found: Vec<(K, Image)> = Vec::with_capacity(names.len());
+    for (customer_id, scope_id, credit_type_id) in names {
+        let keys = [Arg::Text(customer_id), Arg::Text(scope_id), Arg::Text(credit_type_id)];
+        match &mut search {
+            Some(search) => search.again(&keys)?,
+            None => search = Some(Search::begin(&layout.pool, layout.pool_by_name, &keys)?),
+        }
+        if let Some(search) = &mut search
+            && let Some(image) = search.next()
+        {
+            found.push((search.read(&image, &key), image));
+        }
+    }
+    let Some(mut search) = search else { return Some(Vec::new()) };
+    if found.len() != names.len() {
+        search.end();
+        return None;
+    }
+    found.sort_by(|(one, _), (other, _)| one.cmp(other));
+    let mut pools = Vec::with_capacity(found.len());
+    for (_, image) in found {
+        pgrx::check_for_interrupts!();
+        let Some(pool) = search.lock_found(&image) else { break };
+        let value = search.read(&pool, &read);
+        pools.push((value, Places { layout: Rc::clone(&layout), pool, grants: Vec::new() }));
+    }
+    search.end();
+    (pools.len() == names.len()).then_some(pools)
+}
+
+/// Ledger rows of many usages, each with whether it carries a usage's key. `None`: to be inserted by the statement.
+/// `Some(false)`: a key is taken, and the caller undoes it all.
+pub fn insert_entries(entries: &[(&[Arg], bool)]) -> Option<bool> {
+    let layout = ready()?;
+    access::insert_entries(&layout, entries)
+}
+
+/// Writes what usage has changed of grants, each named with the pool's places and its id. `false`: nothing was written.
+pub fn update_grants(changes: &[(&Places, i64, [Arg; 2])]) -> bool {
+    let Some(layout) = ready() else { return false };
+    let found = changes.iter().map(|(places, id, values)| Some(Update { image: places.grant(*id)?, values }));
+    let updates: Option<Vec<Update>> = found.collect();
+    updates.is_some_and(|updates| access::update_rows(&layout.grant, &updates))
+}
+
+/// The same of pools.
+pub fn update_pools(changes: &[(&Places, [Arg; 6])]) -> bool {
+    let Some(layout) = ready() else { return false };
+    let updates: Vec<Update> = changes.iter().map(|(places, values)| Update { image: &places.pool, values }).collect();
+    access::update_rows(&layout.pool, &updates)
+}
+
+/// Gives the columns `DRAW_COLUMNS` of the open grants of pools to `take`, in order of consumption, until it says that they
+/// are enough. `take` gets the pool's index, and gives the grant's id, or nothing where it has no use for it. `false`: to
+/// be read by the statement.
+pub fn open_grants(
+    pools: &mut [(&mut Places, &str, i64)],
+    mut take: impl FnMut(usize, &Row) -> (Option<i64>, bool),
+) -> bool {
+    let Some(layout) = pools.first().map(|(places, ..)| Rc::clone(&places.layout)) else { return true };
+    let mut search: Option<Search> = None;
+    for (index, (places, customer_id, pool_id)) in pools.iter_mut().enumerate() {
+        let keys = [Arg::Text(customer_id), Arg::Int(*pool_id)];
+        let begun = match &mut search {
+            Some(search) => search.again(&keys),
+            None => {
+                search = Search::begin(&layout.grant, layout.burn_order, &keys);
+                search.as_ref().map(|_| ())
+            }
+        };
+        let (Some(()), Some(search)) = (begun, &mut search) else { return false };
         while let Some(image) = search.next() {
-            let (id, enough) = search.read(&image, &mut take);
+            let (id, enough) = search.read(&image, |row| take(index, row));
             if let Some(id) = id {
-                self.grants.push((id, image));
+                places.grants.push((id, image));
             }
             if enough {
                 break;
             }
         }
+    }
+    if let Some(search) = search {
         search.end();
-        true
+    }
+    true
+}
+
+impl Places {
+    fn grant(&self, grant_id: i64) -> Option<&Image> {
+        self.grants.iter().find(|(id, _)| *id == grant_id).map(|(_, image)| image)
     }
 
     /// Writes a usage that draws from one grant: its ledger row, the grant, the pool. `false`: it has to be written by the
     /// statement, which also finds out why.
     pub fn write_usage(&self, entry: &[Arg], keyed: bool, grant_id: i64, grant: &[Arg], pool: &[Arg]) -> bool {
-        let Some((_, image)) = self.grants.iter().find(|(id, _)| *id == grant_id) else { return false };
+        let Some(image) = self.grant(grant_id) else { return false };
         let layout = &self.layout;
         let updates = [
-            Update { table: &layout.grant, image, values: grant },
-            Update { table: &layout.pool, image: &self.pool, values: pool },
+            (&layout.grant, Update { image, values: grant }),
+            (&layout.pool, Update { image: &self.pool, values: pool }),
         ];
         access::write_usage(layout, entry, keyed, &updates)
     }
