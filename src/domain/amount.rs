@@ -69,7 +69,8 @@ impl Amount {
     /// How many decimal places the amount needs.
     pub fn decimals(self) -> u32 {
         let mut rest = self.0.unsigned_abs();
-        if rest == 0 {
+        // Most amounts are whole; the rest goes digit by digit.
+        if rest.is_multiple_of(ONE as u128) {
             return 0;
         }
         let mut decimals = MAX_SCALE;
