@@ -197,6 +197,13 @@ impl Zone {
         Ok((low, self.step(anchor, span, low)?, self.step(anchor, span, low.saturating_add(1))?))
     }
 
+    /// What the wall clock says, in microseconds from 00:00.
+    pub fn past_midnight(&self, at: Instant) -> Result<i64, CalendarError> {
+        let time = self.local(at)?.time();
+        let seconds = (i64::from(time.hour()) * 60 + i64::from(time.minute())) * 60 + i64::from(time.second());
+        Ok(seconds * 1_000_000 + i64::from(time.subsec_nanosecond() / 1_000))
+    }
+
     /// So many microseconds past midnight on the wall clock of the day that `day` lies in.
     pub fn clock_time(&self, day: Instant, micros: i64) -> Result<Instant, CalendarError> {
         let midnight = self.local(day)?.date().at(0, 0, 0, 0);

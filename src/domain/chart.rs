@@ -25,6 +25,7 @@ impl From<CalendarError> for ChartError {
 /// Months begin on the first, counted from January 2000, and days at midnight, counted from Monday 3 January 2000, both in
 /// the customer's time zone. A time that goes into a day is counted from each midnight: up to an hour as time that passes,
 /// so that a day of 25 hours has 25 hours, and what is longer by the wall clock, so that the afternoon stays the afternoon.
+/// Where the clock goes on or back by less than a bucket, one bucket is longer.
 /// Any other time is counted from the beginning of the year 2000, as time that passes.
 pub fn buckets(zone: &Zone, span: Span, from: Instant, to: Instant) -> Result<Vec<Instant>, ChartError> {
     span.check_positive()?;
@@ -82,20 +83,31 @@ impl Series {
     fn by_the_day(&mut self, zone: &Zone, micros: i64) -> Result<(), ChartError> {
         let (mut start, mut end) = zone.window(A_DAY, self.from)?;
         loop {
-            let steps = DAY.micros / micros;
-            // From the bucket that `from` lies in.
-            let passed = self.from.micros().saturating_sub(start.micros()).max(0) / micros;
-            let (first, last) = if micros > HOUR { (0, steps) } else { (passed, i64::MAX) };
-            for step in first..last {
-                let by_clock = micros > HOUR;
-                let at =
-                    if by_clock { zone.clock_time(start, step * micros)? } else { start.plus_micros(step * micros) };
-                if at >= end {
-                    break;
+            let usual = end.micros() - start.micros() == DAY.micros;
+            let (mut at, mut step) = (start, 0);
+            if micros <= HOUR && self.from > start {
+                // From the bucket that `from` lies in; where the clock has moved meanwhile, it takes a second look.
+                at = self.from;
+                while at > start && zone.past_midnight(at)? % micros != 0 {
+                    at = at.plus_micros(-(zone.past_midnight(at)? % micros)).max(start);
                 }
+            }
+            while at < end {
                 if !self.add(at)? {
                     return Ok(());
                 }
+                step += 1;
+                at = if usual && micros <= HOUR {
+                    at.plus_micros(micros)
+                } else if micros > HOUR {
+                    // Behind the day's last it is the next day's first.
+                    zone.clock_time(start, step * micros)?
+                } else {
+                    let next = at.plus_micros(micros);
+                    let beyond = zone.past_midnight(next)? % micros;
+                    // The clock went on by half an hour, say: up to where it says the right thing again.
+                    next.plus_micros((micros - beyond) % micros)
+                };
             }
             if end <= start {
                 return Err(ChartError::OutOfRange);
@@ -175,6 +187,18 @@ mod tests {
     }
 
     #[test]
+    fn a_clock_that_moves_by_half_an_hour_makes_one_long_hour() {
+        assert_eq!(
+            shown("Australia/Lord_Howe", "1 hour", "2026-04-04T14:00:00Z", "2026-04-04T17:00:00Z"),
+            ["2026-04-04T14:00:00Z", "2026-04-04T15:30:00Z", "2026-04-04T16:30:00Z", "2026-04-04T17:30:00Z"]
+        );
+        assert_eq!(
+            shown("Australia/Lord_Howe", "1 hour", "2026-04-04T15:15:00Z", "2026-04-04T16:00:00Z"),
+            ["2026-04-04T14:00:00Z", "2026-04-04T15:30:00Z", "2026-04-04T16:30:00Z"]
+        );
+    }
+
+    #[test]
     fn a_day_may_begin_at_one() {
         assert_eq!(
             shown("Africa/Cairo", "12 hours", "2026-04-23T22:00:00Z", "2026-04-24T21:00:00Z"),
@@ -223,6 +247,9 @@ mod tests {
         assert_eq!(buckets(&utc, second(1), from, to), Err(ChartError::TooManyBuckets));
         assert_eq!(buckets(&utc, second(HOUR / 10_000), from, to).map(|b| b.len()), Ok(10_001));
         assert_eq!(buckets(&utc, second(HOUR / 10_001), from, to), Err(ChartError::TooManyBuckets));
+        // Nor does it take long, whatever day it is.
+        let (berlin, from) = (Zone::find("Europe/Berlin").unwrap(), at("2026-10-25T20:00:00Z"));
+        assert_eq!(buckets(&berlin, second(1), from, from.plus_micros(100)).map(|b| b.len()), Ok(101));
         assert_eq!(buckets(&utc, Span { months: 1, days: 1, micros: 0 }, from, to), Err(ChartError::MixedUnits));
         assert_eq!(buckets(&utc, Span { days: 1, ..second(1) }, from, to), Err(ChartError::MixedUnits));
         let _ = buckets(&utc, Span { months: i32::MAX, ..Span::default() }, from, to);

@@ -122,7 +122,8 @@ fn zone_of(customer_id: &str) -> Result<Zone> {
 }
 
 fn times(window: &Window, zone: &Zone) -> Result<(Instant, Instant)> {
-    let to = window.to.unwrap_or_else(clock::statement_start);
+    // Up to now: what was used at this very instant, too.
+    let to = window.to.unwrap_or_else(|| clock::statement_start().plus_micros(1));
     let month = Span { days: -30, ..Span::default() };
     let from = match window.from {
         Some(from) => from,
@@ -293,7 +294,7 @@ pub fn overview(window: &Window) -> Result<Overview> {
     let of_pool = || unknown_pool(window.resource_id, &source.credit_type_id);
     let current = reading::pool_now(customer_id, pool_id).ok_or_else(of_pool)?;
     let at = |at: Instant| reading::balance_at(customer_id, window.resource_id, &source.credit_type_id, Some(at), None);
-    let (before, after) = (at(from)?, if to == now { current.figures } else { at(to)? });
+    let (before, after) = (at(from)?, if window.to.is_none() { current.figures } else { at(to)? });
     let minus = |one: Amount, other: Amount| one.checked_sub(other).unwrap_or_default();
     let soon = now.plus_micros(SOON);
     let grants = reading::grants_now(customer_id, pool_id);
@@ -305,7 +306,7 @@ pub fn overview(window: &Window) -> Result<Overview> {
         pool_id,
         credit_type_id: source.credit_type_id.clone(),
         from,
-        to,
+        to: window.to.unwrap_or(now),
         usage: total,
         granted: minus(after.granted, before.granted),
         expired: minus(after.expired, before.expired),
