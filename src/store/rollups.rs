@@ -277,12 +277,10 @@ pub fn next_unbooked(customer_id: &str, pool_id: i64, up_to_usage: i64, limit: i
     FIND.first(&args, |row| row.int(1).zip(row.int(2))).flatten()
 }
 
-/// Adds the rows behind `after` up to `up_to` to the pool's sums, which then have what `progress` says.
-pub fn add(customer_id: &str, pool_id: i64, after: i64, up_to: i64, progress: (i64, i64)) {
-    // Where the rows of a quarter lie is kept by thousands: late usage makes no long stretch of a few rows.
-    static ADD: Statement = Statement::new(
-        "WITH facts AS MATERIALIZED (
-             SELECT date_bin('15 minutes', COALESCE(u.effective_at, e.effective_at), '2000-01-01 00:00:00+00') AS quarter,
+/// What the rows of customer $1's pool $2 behind $3 up to $4 say of usage.
+macro_rules! facts {
+    () => {
+        "SELECT date_bin('15 minutes', COALESCE(u.effective_at, e.effective_at), '2000-01-01 00:00:00+00') AS quarter,
                     COALESCE(u.feature_id, e.feature_id, '') AS feature_id, e.seq,
                     CASE WHEN b.back THEN - e.amount ELSE e.credits END AS credits,
                     CASE WHEN b.back THEN 0 ELSE COALESCE(e.value, 0) END AS units,
@@ -292,7 +290,17 @@ pub fn add(customer_id: &str, pool_id: i64, after: i64, up_to: i64, progress: (i
              LEFT JOIN credit_pools.ledger_entry u
                ON u.usage_id = CASE WHEN b.back THEN e.usage_id END AND u.customer_id = $1 AND u.credits IS NOT NULL
              WHERE e.customer_id = $1 AND e.pool_id = $2 AND e.seq > $3 AND e.seq <= $4
-               AND (e.credits IS NOT NULL OR b.back)),
+               AND (e.credits IS NOT NULL OR b.back)"
+    };
+}
+
+/// Adds the rows behind `after` up to `up_to` to the pool's sums, which then have what `progress` says.
+pub fn add(customer_id: &str, pool_id: i64, after: i64, up_to: i64, progress: (i64, i64)) {
+    // Where the rows of a quarter lie is kept by thousands: late usage makes no long stretch of a few rows.
+    static ADD: Statement = Statement::new(concat!(
+        "WITH facts AS MATERIALIZED (",
+        facts!(),
+        "),
          sums AS (
              INSERT INTO credit_pools.usage_rollup AS r
                  (customer_id, pool_id, quarter, feature_id, credits, units, events)
@@ -310,8 +318,8 @@ pub fn add(customer_id: &str, pool_id: i64, after: i64, up_to: i64, progress: (i
          INSERT INTO credit_pools.usage_rollup_progress AS r (customer_id, pool_id, up_to_seq, up_to_usage)
          VALUES ($1, $2, $5, $6)
          ON CONFLICT (customer_id, pool_id) DO UPDATE SET
-             up_to_seq = excluded.up_to_seq, up_to_usage = excluded.up_to_usage",
-    );
+             up_to_seq = excluded.up_to_seq, up_to_usage = excluded.up_to_usage"
+    ));
     let args = [
         Arg::Text(customer_id),
         Arg::Int(pool_id),
@@ -344,4 +352,33 @@ pub fn set_position(customer_id: &str, pool_id: i64) {
          ON CONFLICT (the_only) DO UPDATE SET customer_id = excluded.customer_id, pool_id = excluded.pool_id",
     );
     SET.write(&[Arg::Text(customer_id), Arg::Int(pool_id)], 1);
+}
+
+/// Sums that are not what the ledger's rows make, a few of them: quarter and feature. Nothing for a pool whose first rows are not there any more.
+pub fn wrong_sums(customer_id: &str, pool_id: i64) -> Vec<(Instant, String)> {
+    static PROGRESS: Statement = Statement::read(
+        "SELECT g.up_to_seq, g.up_to_usage FROM credit_pools.usage_rollup_progress g
+         JOIN credit_pools.ledger_entry e ON e.customer_id = g.customer_id AND e.pool_id = g.pool_id AND e.seq = 1
+         WHERE g.customer_id = $1 AND g.pool_id = $2",
+    );
+    static COMPARE: Statement = Statement::read(concat!(
+        "SELECT COALESCE(s.quarter, r.quarter), COALESCE(s.feature_id, r.feature_id)
+         FROM (
+             SELECT f.quarter, f.feature_id, sum(f.credits) AS credits, sum(f.units) AS units, sum(f.events) AS events
+             FROM (",
+        facts!(),
+        ") f GROUP BY 1, 2) s
+         FULL JOIN (
+             SELECT quarter, feature_id, credits, units, events FROM credit_pools.usage_rollup
+             WHERE customer_id = $1 AND pool_id = $2) r
+           ON r.quarter = s.quarter AND r.feature_id = s.feature_id
+         WHERE r.credits IS DISTINCT FROM s.credits OR r.units IS DISTINCT FROM s.units OR r.events IS DISTINCT FROM s.events
+         ORDER BY 1, 2 LIMIT 10"
+    ));
+    let of_pool = [Arg::Text(customer_id), Arg::Int(pool_id)];
+    let progress = PROGRESS.first(&of_pool, |row| row.int(1).zip(row.int(2))).flatten();
+    let Some((up_to_seq, up_to_usage)) = progress else { return Vec::new() };
+    let args = [Arg::Text(customer_id), Arg::Int(pool_id), Arg::Int(-up_to_usage - 1), Arg::Int(up_to_seq)];
+    let time = |row: &Row| row.time(1).unwrap_or(Instant::NEG_INFINITY);
+    COMPARE.rows(&args, |row| (time(row), row.text(2).unwrap_or_default()))
 }

@@ -89,6 +89,14 @@ DELETE FROM credit_pools.usage_rollup_progress;
 SELECT * FROM differences();
 ROLLBACK;
 
+-- verify_ledger tells where the sums are not the ledger's.
+SELECT * FROM credit_pools.verify_ledger(customer_id => 'acme');
+BEGIN;
+UPDATE credit_pools.usage_rollup SET credits = credits + 1 WHERE feature_id = 'gift';
+DELETE FROM credit_pools.usage_rollup WHERE quarter = '2026-03-28 12:00+00';
+SELECT resource_id, problem, detail FROM credit_pools.verify_ledger(customer_id => 'acme');
+ROLLBACK;
+
 -- Plain credits have no feature; a total that is lowered has units below zero.
 SELECT FROM credit_pools.consume_credits(customer_id => 'acme', credit_type_id => 'credits', amount => 3);
 SELECT credits_consumed FROM unnest('{9, 6}'::numeric[]) n, LATERAL credit_pools.report_usage(customer_id => 'acme', feature_id => 'chat', value => n, update_behavior => 'set');
