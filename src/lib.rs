@@ -20,6 +20,7 @@ extension_sql_file!("../sql/schema/20_customers.sql", name = "customers", requir
 extension_sql_file!("../sql/schema/30_pools.sql", name = "pools", requires = ["customers"]);
 extension_sql_file!("../sql/schema/40_recharge.sql", name = "recharge", requires = ["pools"]);
 extension_sql_file!("../sql/schema/45_events.sql", name = "events", requires = ["recharge"]);
+extension_sql_file!("../sql/schema/46_rollups.sql", name = "rollups", requires = ["events"]);
 extension_sql_file!(
     "../sql/schema/50_guards.sql",
     name = "guards",
@@ -34,7 +35,7 @@ extension_sql_file!(
 extension_sql_file!(
     "../sql/schema/55_access.sql",
     name = "access_tables",
-    requires = ["events", api::access::reads_all_customers, api::access::reads_own_customers]
+    requires = ["rollups", api::access::reads_all_customers, api::access::reads_own_customers]
 );
 extension_sql_file!(
     "../sql/schema/60_views.sql",

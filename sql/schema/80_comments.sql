@@ -17,6 +17,10 @@ COMMENT ON TABLE credit_pools.pool_grant IS 'One row per grant. Written by funct
 COMMENT ON TABLE credit_pools.ledger_entry IS 'Append-only. One row per ledger entry (seq > 0), or per usage that moved no credits (seq = -usage_id); read the views ledger and usage_events.';
 COMMENT ON TABLE credit_pools.usage_reversal IS 'What has been taken back of each usage, in credits';
 COMMENT ON TABLE credit_pools.usage_total IS 'Totals of features per billing period, for usage reported as a new total; up to up_to_seq and up_to_usage';
+COMMENT ON TABLE credit_pools.usage_rollup IS 'Usage by quarter of an hour and feature (empty = plain credits), for charts: credits less what was taken back, units, usages. Made by maintenance from the ledger; read usage_chart.';
+COMMENT ON TABLE credit_pools.usage_rollup_place IS 'Where in the ledger the rows of a quarter of an hour lie that usage_rollup has';
+COMMENT ON TABLE credit_pools.usage_rollup_progress IS 'Up to which ledger row, and which usage that moved no credits, usage_rollup has a pool''s usage';
+COMMENT ON TABLE credit_pools.usage_rollup_position IS 'The pool that maintenance looked at last for usage to add up; at most one row';
 COMMENT ON TABLE credit_pools.reservation IS 'Holds, open and closed; grant_ids and parts = what is still held of which grant, NULL = of the overdraft. Read the view reservations.';
 COMMENT ON TABLE credit_pools.spending_limit IS 'Spending limits and what was used in the window that they name; read the view limits.';
 COMMENT ON TABLE credit_pools.idempotency_key IS 'Keys of the calls other than usage, with what the first call returned; kept for ever';

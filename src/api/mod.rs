@@ -7,6 +7,7 @@ mod access;
 mod args;
 mod batch;
 mod catalogue;
+mod chart;
 mod checks;
 mod events;
 mod grants;

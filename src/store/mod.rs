@@ -17,6 +17,7 @@ mod numeric;
 pub mod pools;
 pub mod recharges;
 pub mod reservations;
+pub mod rollups;
 pub mod schedules;
 pub mod spi;
 pub mod subscriptions;
