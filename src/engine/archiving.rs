@@ -57,8 +57,7 @@ pub fn run(of: &Old, after: Option<PoolKey>, bounds: &Bounds) -> Result<Done> {
     }
     let start = after.unwrap_or_else(|| (of.customer_id.unwrap_or_default().to_owned(), i64::MIN));
     let mut done = Done::default();
-    let mut seen = start;
-    let mut is_first = true;
+    let (mut seen, mut pools) = (start, 0);
     loop {
         let found = in_scratch_memory(|| archive::pools(of, (&seen.0, seen.1), POOLS));
         if found.is_empty() {
@@ -68,16 +67,13 @@ pub fn run(of: &Old, after: Option<PoolKey>, bounds: &Bounds) -> Result<Done> {
         for pool in found {
             check_for_interrupts!();
             let left = bounds.rows.map_or(i64::MAX, |most| most - done.rows());
-            if left < 1 || bounds.pools.is_some_and(|most| done.pools + done.passed_over >= most) {
+            if left < 1 || bounds.pools.is_some_and(|most| pools >= most) {
                 return Ok(done);
             }
+            pools += 1;
             // Nothing is held yet that another could wait for, while this waits for the first.
-            let wait = std::mem::take(&mut is_first);
-            let finished = match archive::lock(&pool, wait) {
-                Some(last) => {
-                    done.pools += 1;
-                    archive_pool(&pool, last, of, left, &mut done)
-                }
+            let finished = match archive::lock(&pool, pools == 1) {
+                Some(last) => archive_pool(&pool, last, of, left, &mut done),
                 None => {
                     done.passed_over += 1;
                     true
@@ -100,10 +96,11 @@ fn archive_pool(pool: &PoolKey, last: i64, of: &Old, most: i64, done: &mut Done)
         check_for_interrupts!();
         let piece = left.min(ROWS);
         let moved = in_scratch_memory(|| archive_piece(pool, last, of, piece, &mut head, done));
-        left -= moved;
         if moved == 0 {
             return true;
         }
+        done.pools += i64::from(left == most);
+        left -= moved;
         if left < 1 {
             return false;
         }

@@ -10,7 +10,7 @@ SELECT FROM credit_pools.define_plan(plan_id => 'basic');
 SELECT FROM credit_pools.define_rate(feature_id => 'run', credit_type_id => 'credits', credits_per_unit => 2, plan_id => 'basic');
 SELECT FROM credit_pools.define_rate(feature_id => 'free', credit_type_id => 'credits', credits_per_unit => 0, plan_id => 'basic');
 SELECT FROM (VALUES ('acme', 'ws'), ('acme', 'lab'), ('globex', 'ws')) v (c, r), LATERAL credit_pools.provision_subscription(customer_id => c, plan_id => 'basic', resource_id => r);
-SELECT FROM (VALUES ('acme', 'ws'), ('acme', 'lab'), ('globex', 'ws')) v (c, r), LATERAL credit_pools.grant_credits(customer_id => c, resource_id => r, credit_type_id => 'credits', amount => 1000, reason => 'first');
+SELECT FROM (VALUES ('acme', 'ws'), ('acme', 'lab'), ('globex', 'ws')) v (c, r), LATERAL credit_pools.grant_credits(customer_id => c, resource_id => r, credit_type_id => 'credits', amount => CASE r WHEN 'lab' THEN 5000 ELSE 300 END, reason => 'first');
 SELECT FROM credit_pools.set_pool(customer_id => 'acme', resource_id => 'ws', credit_type_id => 'credits', overdraft_limit => 500);
 -- A year of it, with what is drawn from several grants, held, reversed, late, free, and in debt.
 DO $$
