@@ -8,8 +8,11 @@ SET LOCAL search_path TO pg_catalog, pg_temp; -- no name or operator from anywhe
 CREATE TABLE credit_pools.ledger_archive (
     LIKE credit_pools.ledger_entry,
     PRIMARY KEY (customer_id, pool_id, seq)
-);
+) WITH (autovacuum_freeze_min_age = 0); -- what never changes is frozen when it is vacuumed first
 CREATE INDEX ledger_archive_usage ON credit_pools.ledger_archive (usage_id, customer_id) WHERE usage_id IS NOT NULL;
+-- Each run adds the rows of a time: a question about another one passes over its pages.
+CREATE INDEX ledger_archive_time ON credit_pools.ledger_archive
+    USING brin (recorded_at, effective_at) WITH (pages_per_range = 64, autosummarize = on);
 
 -- The keys of the usages there, for ever, with what the first call returned.
 CREATE TABLE credit_pools.archived_usage (
@@ -22,7 +25,7 @@ CREATE TABLE credit_pools.archived_usage (
     shortfall numeric NOT NULL,
     balance numeric NOT NULL,
     PRIMARY KEY (customer_id, idempotency_key)
-);
+) WITH (autovacuum_freeze_min_age = 0);
 
 -- One row each time that rows of a pool moved: the last of them, whose hash the first row left in ledger_entry goes on
 -- from, and the last usage without credits (up_to_usage). The greatest says where the pool's archive ends.
