@@ -18,7 +18,8 @@ mod worker;
 extension_sql_file!("../sql/schema/10_catalogue.sql", name = "catalogue", bootstrap);
 extension_sql_file!("../sql/schema/20_customers.sql", name = "customers", requires = ["catalogue"]);
 extension_sql_file!("../sql/schema/30_pools.sql", name = "pools", requires = ["customers"]);
-extension_sql_file!("../sql/schema/40_recharge.sql", name = "recharge", requires = ["pools"]);
+extension_sql_file!("../sql/schema/35_archive.sql", name = "archive", requires = ["pools"]);
+extension_sql_file!("../sql/schema/40_recharge.sql", name = "recharge", requires = ["archive"]);
 extension_sql_file!("../sql/schema/45_events.sql", name = "events", requires = ["recharge"]);
 extension_sql_file!("../sql/schema/46_rollups.sql", name = "rollups", requires = ["events"]);
 extension_sql_file!(
@@ -53,6 +54,11 @@ extension_sql_file!(
     "../sql/schema/65_maintenance.sql",
     name = "maintenance",
     requires = ["pools", api::maintenance::run_maintenance]
+);
+extension_sql_file!(
+    "../sql/schema/66_archiving.sql",
+    name = "archiving",
+    requires = ["archive", api::archive::archive_ledger]
 );
 extension_sql_file!(
     "../sql/schema/67_metering.sql",

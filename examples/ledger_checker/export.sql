@@ -9,6 +9,6 @@ COPY (
            CASE WHEN isfinite(recorded_at) THEN (extract(epoch FROM recorded_at) * 1000000)::bigint - 946684800000000
                 ELSE 9223372036854775807 END AS recorded_at,
            credits, shortfall, rate, payload_digest, encode(entry_hash, 'hex') AS entry_hash
-    FROM credit_pools.ledger_entry
+    FROM (SELECT * FROM credit_pools.ledger_entry UNION ALL SELECT * FROM credit_pools.ledger_archive) e
     ORDER BY customer_id, pool_id, seq
 ) TO STDOUT (FORMAT csv, HEADER);

@@ -1,8 +1,21 @@
--- The ledger is append-only, also for its owner and for replication roles (ALWAYS).
+-- The ledger is append-only, also for its owner and for replication roles (ALWAYS). The one DELETE that passes is that of
+-- archive_ledger, which moves the rows.
 CREATE TRIGGER ledger_entry_append_only
     BEFORE UPDATE OR DELETE OR TRUNCATE ON credit_pools.ledger_entry
     FOR EACH STATEMENT EXECUTE FUNCTION credit_pools.refuse_ledger_change();
 ALTER TABLE credit_pools.ledger_entry ENABLE ALWAYS TRIGGER ledger_entry_append_only;
+CREATE TRIGGER ledger_archive_append_only
+    BEFORE UPDATE OR DELETE OR TRUNCATE ON credit_pools.ledger_archive
+    FOR EACH STATEMENT EXECUTE FUNCTION credit_pools.refuse_ledger_change();
+ALTER TABLE credit_pools.ledger_archive ENABLE ALWAYS TRIGGER ledger_archive_append_only;
+CREATE TRIGGER archived_usage_append_only
+    BEFORE UPDATE OR DELETE OR TRUNCATE ON credit_pools.archived_usage
+    FOR EACH STATEMENT EXECUTE FUNCTION credit_pools.refuse_ledger_change();
+ALTER TABLE credit_pools.archived_usage ENABLE ALWAYS TRIGGER archived_usage_append_only;
+CREATE TRIGGER ledger_archive_head_append_only
+    BEFORE UPDATE OR DELETE OR TRUNCATE ON credit_pools.ledger_archive_head
+    FOR EACH STATEMENT EXECUTE FUNCTION credit_pools.refuse_ledger_change();
+ALTER TABLE credit_pools.ledger_archive_head ENABLE ALWAYS TRIGGER ledger_archive_head_append_only;
 
 -- Level, not edge: every change of a pool is looked at. The function compares the balance with the pool's
 -- threshold before it does anything else; a WHEN clause would be parsed anew for every statement, which costs

@@ -189,7 +189,8 @@ SELECT e.customer_id,
        e.rate,
        e.payload_digest
 FROM credit_pools.pool p
-JOIN credit_pools.ledger_entry e ON e.customer_id = p.customer_id AND e.pool_id = p.pool_id
+JOIN (SELECT * FROM credit_pools.ledger_entry UNION ALL SELECT * FROM credit_pools.ledger_archive) e
+  ON e.customer_id = p.customer_id AND e.pool_id = p.pool_id
 WHERE e.seq > 0
   AND credit_pools.reads_all_customers()
 UNION ALL
@@ -221,7 +222,8 @@ SELECT e.customer_id,
        e.metadata,
        e.reservation_id
 FROM credit_pools.pool p
-JOIN credit_pools.ledger_entry e ON e.customer_id = p.customer_id AND e.pool_id = p.pool_id
+JOIN (SELECT * FROM credit_pools.ledger_entry UNION ALL SELECT * FROM credit_pools.ledger_archive) e
+  ON e.customer_id = p.customer_id AND e.pool_id = p.pool_id
 LEFT JOIN credit_pools.usage_reversal r ON r.customer_id = e.customer_id AND r.usage_id = e.usage_id
 WHERE e.credits IS NOT NULL
   AND credit_pools.reads_all_customers()

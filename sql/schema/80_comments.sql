@@ -15,6 +15,9 @@ COMMENT ON TABLE credit_pools.subscription_version IS 'What a subscription was f
 COMMENT ON TABLE credit_pools.schedule IS 'Where each entry of a subscription''s plan stands: when it grants next, and into which pool';
 COMMENT ON TABLE credit_pools.pool_grant IS 'One row per grant. Written by functions only; read the view grants.';
 COMMENT ON TABLE credit_pools.ledger_entry IS 'Append-only. One row per ledger entry (seq > 0), or per usage that moved no credits (seq = -usage_id); read the views ledger and usage_events.';
+COMMENT ON TABLE credit_pools.ledger_archive IS 'Append-only. Rows that archive_ledger has moved out of ledger_entry; the views ledger and usage_events have both.';
+COMMENT ON TABLE credit_pools.archived_usage IS 'Append-only. The keys of the usages in ledger_archive, with what the first call returned; kept for ever';
+COMMENT ON TABLE credit_pools.ledger_archive_head IS 'Append-only. How far each pool''s rows are archived, with the hash of the last: one row each time that some moved';
 COMMENT ON TABLE credit_pools.usage_reversal IS 'What has been taken back of each usage, in credits';
 COMMENT ON TABLE credit_pools.usage_total IS 'Totals of features per billing period, for usage reported as a new total; up to up_to_seq and up_to_usage';
 COMMENT ON TABLE credit_pools.usage_rollup IS 'Usage by quarter of an hour and feature (empty = plain credits), for charts: credits less what was taken back, units, usages. Made by maintenance from the ledger; read usage_chart.';

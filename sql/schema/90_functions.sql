@@ -39,6 +39,8 @@ COMMENT ON FUNCTION credit_pools.open_pool IS 'Opens a pool without a subscripti
 COMMENT ON FUNCTION credit_pools.set_pool IS 'Changes overdraft_limit (Infinity = none), status (active, frozen) or metadata of a pool; NULL leaves a value. Errors PC002, 22023.';
 COMMENT ON FUNCTION credit_pools.run_maintenance IS 'Books what is due by now in at most max_pools pools, oldest first: starts and ends of grants, renewals, rollover; marks subscriptions that have ended, and deletes events beyond credit_pools.event_retention that every consumer has acknowledged; adds usage up for charts (rolled_up: ledger rows; at most about 100000 where max_pools is given; docs/charts.md). Passes over pools that others have locked, so that several sessions may run it, and over those that fail (a WARNING each). remaining: pools still due, counted up to 100000. Locks are held to the end of the transaction; CALL maintain() commits between batches. Error 22023.';
 COMMENT ON PROCEDURE credit_pools.maintain IS 'run_maintenance(batch_size) and COMMIT until nothing is left, or max_batches times; a NOTICE per batch. For pg_cron and the like; not inside a transaction block.';
+COMMENT ON FUNCTION credit_pools.archive_ledger IS 'Moves ledger rows and usages that were recorded earlier than before out of the table that usage writes to, into the archive; a pool''s last row stays. Views, functions and keys go on as if nothing had moved. At most max_rows rows of max_pools pools, behind after_customer_id and after_pool_id, in the order of customer and pool; the first pool is waited for, others that are locked are passed over. is_complete: the last pool was reached. Locks the pools to the end of the transaction; CALL archive() commits between batches. Error 22023.';
+COMMENT ON PROCEDURE credit_pools.archive IS 'archive_ledger(before, customer_id, batch_rows) and COMMIT until nothing is left, or max_batches times; a NOTICE per batch. For pg_cron and the like; not inside a transaction block.';
 
 COMMENT ON FUNCTION credit_pools.set_auto_recharge IS 'Sets the auto-recharge policy of all pools of a customer and credit type, or of one resource''s pool, and evaluates them. Locks those pools by id. Errors PC002, 22023.';
 COMMENT ON FUNCTION credit_pools.reset_auto_recharge IS 'Closes the breakers of the pools that a policy covers and evaluates them. Errors PC002, 22023.';
@@ -77,7 +79,7 @@ COMMENT ON FUNCTION credit_pools.next_transaction_id IS 'Internal, for the view 
 COMMENT ON FUNCTION credit_pools.set_event_horizon IS 'Internal: trigger on event';
 COMMENT ON FUNCTION credit_pools.set_role_id IS 'Internal: trigger on role_access';
 COMMENT ON FUNCTION credit_pools.catalogue_changed IS 'Internal: trigger on rate and credit_type';
-COMMENT ON FUNCTION credit_pools.refuse_ledger_change IS 'Internal: trigger on ledger_entry';
+COMMENT ON FUNCTION credit_pools.refuse_ledger_change IS 'Internal: trigger on ledger_entry and on the tables of its archive';
 COMMENT ON FUNCTION credit_pools.check_metering IS 'Internal, for meter_table: checks its arguments and names the trigger';
 COMMENT ON FUNCTION credit_pools.metering_trigger IS 'Internal, for unmeter_table: the name of the trigger that meters a feature';
 COMMENT ON FUNCTION credit_pools.charge_inserted IS 'Internal: trigger on the tables that meter_table has metered';

@@ -4,6 +4,7 @@
 //! silently do nothing for a NULL, and a missing argument gets a clear error instead of "no such function".
 
 mod access;
+mod archive;
 mod args;
 mod batch;
 mod catalogue;

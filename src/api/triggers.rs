@@ -6,7 +6,7 @@ use pgrx::{AllocatedByPostgres, WhoAllocated};
 use crate::engine::recharging;
 use crate::error::{Error, Kind};
 use crate::store::in_hand::Call;
-use crate::store::{cache, spi};
+use crate::store::{archive, cache, spi};
 
 /// The row as a trigger may return it unchanged.
 type Untouched<'a> = Option<Tuple<'a>>;
@@ -61,9 +61,14 @@ fn catalogue_changed<'a>(trigger: &'a PgTrigger<'a>) -> Result<Untouched<'a>, st
     Ok(None)
 }
 
-/// BEFORE UPDATE, DELETE or TRUNCATE of the ledger.
+/// BEFORE UPDATE, DELETE or TRUNCATE of the ledger and its archive. Only what archive_ledger moves may be deleted, and from
+/// the ledger's own table.
 #[pg_trigger]
-fn refuse_ledger_change<'a>(_trigger: &'a PgTrigger<'a>) -> Result<Untouched<'a>, std::convert::Infallible> {
+fn refuse_ledger_change<'a>(trigger: &'a PgTrigger<'a>) -> Result<Untouched<'a>, std::convert::Infallible> {
+    let is_ledger = || trigger.relation().is_ok_and(|table| table.name() == "ledger_entry");
+    if trigger.event().fired_by_delete() && is_ledger() && archive::may_delete() {
+        return Ok(None);
+    }
     Error::new(Kind::InsufficientPrivilege, "the ledger is append-only")
         .hint("Correct a booking by another one: void_grant, grant_credits.")
         .raise()

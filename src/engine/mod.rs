@@ -5,6 +5,7 @@
 
 pub mod administration;
 pub mod alerting;
+pub mod archiving;
 pub mod batching;
 pub mod catalogue;
 pub mod charting;

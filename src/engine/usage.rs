@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::store::isolate::undo_unless;
 use crate::store::ledger::{self, Note, UsageNote};
 use crate::store::spi::{Sequence, kept_back, next_id};
-use crate::store::{cache, catalogue, pools, spi};
+use crate::store::{archive, cache, catalogue, pools, spi};
 
 /// What is asked for; checked, but for what the pool and the catalogue must tell.
 #[derive(Clone)]
@@ -114,9 +114,15 @@ pub fn report<'a>(
     };
     match attempt {
         Ok(Some(outcome)) => Ok(outcome),
-        Ok(None) => recorded(customer_id, key)?.ok_or_else(|| kept_back("ledger_entry")),
+        Ok(None) => recorded(customer_id, key)?.ok_or_else(|| taken_unseen(customer_id, key)),
         Err(error) => recorded(customer_id, key)?.ok_or(error),
     }
+}
+
+/// The key is taken, but by no usage that is to be seen.
+fn taken_unseen(customer_id: &str, key: &Key) -> Error {
+    // Used and archived since this transaction took its snapshot.
+    if archive::has_key(customer_id, key.key) { archive::archived_meanwhile() } else { kept_back("ledger_entry") }
 }
 
 /// What the key recorded before, if it did; another payload is a conflict.

@@ -5,10 +5,11 @@
 
 use std::collections::BTreeMap;
 
-use credit_pools_domain::{Audit, Finding, Wallet, unhex};
+use credit_pools_domain::{Amount, Audit, Finding, StoredEntry, Wallet, hex, unhex};
 use serde_json::{Value, json};
 
 use crate::error::{Error, Result};
+use crate::store::archive::{self, Head};
 use crate::store::isolate::in_scratch_memory;
 use crate::store::verification::{self, Books, Selection};
 use crate::store::{customers, grants, reservations, rollups, schedules};
@@ -131,11 +132,15 @@ fn start(of: &Selection) -> PoolKey {
 fn audit(books: &Books, kept: Kept) -> Vec<Finding> {
     let (customer_id, pool_id) = (books.customer_id.as_str(), books.pool_id);
     let mut audit = Audit::new(kept);
+    let mut archived = Archived::of(customer_id, pool_id);
     let mut after = i64::MIN;
     loop {
         pgrx::check_for_interrupts!();
         let entries = in_scratch_memory(|| verification::entries(customer_id, pool_id, after, PIECE));
-        entries.iter().for_each(|entry| audit.read(entry));
+        for entry in &entries {
+            audit.read(entry);
+            archived.read(entry);
+        }
         match entries.last() {
             Some(last) if entries.len() as i64 == PIECE => after = last.seq,
             _ => break,
@@ -156,6 +161,7 @@ fn audit(books: &Books, kept: Kept) -> Vec<Finding> {
         let detail = [("recharge_id".to_owned(), json!(recharge_id)), ("problem".to_owned(), json!(what))];
         findings.push(Finding { seq: None, problem: "recharge", detail: detail.into_iter().collect() });
     }
+    findings.extend(archived.findings());
     // What is wrong in the ledger itself has been told.
     if findings.is_empty() {
         for (quarter, feature_id) in in_scratch_memory(|| rollups::wrong_sums(customer_id, pool_id)) {
@@ -165,6 +171,60 @@ fn audit(books: &Books, kept: Kept) -> Vec<Finding> {
         }
     }
     findings
+}
+
+/// What a pool has in the archive, against the heads that were written with it.
+struct Archived<'a> {
+    pool: (&'a str, i64),
+    /// By their row, those that the ledger has not come to yet.
+    heads: BTreeMap<i64, Head>,
+    up_to_seq: i64,
+    findings: Vec<Finding>,
+}
+
+impl<'a> Archived<'a> {
+    fn of(customer_id: &'a str, pool_id: i64) -> Archived<'a> {
+        let heads = in_scratch_memory(|| archive::heads(customer_id, pool_id));
+        Archived {
+            pool: (customer_id, pool_id),
+            up_to_seq: heads.iter().map(|head| head.up_to_seq).max().unwrap_or_default(),
+            heads: heads.into_iter().filter(|head| head.up_to_seq > 0).map(|head| (head.up_to_seq, head)).collect(),
+            findings: Vec::new(),
+        }
+    }
+
+    fn report(&mut self, seq: i64, detail: Value) {
+        if let Value::Object(detail) = detail {
+            self.findings.push(Finding { seq: Some(seq), problem: "archive", detail });
+        }
+    }
+
+    fn read(&mut self, entry: &StoredEntry) {
+        let Some(head) = self.heads.remove(&entry.seq) else { return };
+        let same = entry.hash.as_ref() == Some(&head.hash)
+            && Amount::parse(&entry.balance_after) == Amount::parse(&head.balance_after)
+            && entry.recorded_at == head.recorded_at.micros();
+        if !same {
+            self.report(entry.seq, json!({"entry_hash": hex(&head.hash), "balance_after": head.balance_after}));
+        }
+    }
+
+    /// Once all rows have been read.
+    fn findings(mut self) -> Vec<Finding> {
+        let (customer_id, pool_id) = self.pool;
+        for seq in std::mem::take(&mut self.heads).into_keys() {
+            self.report(seq, json!({"problem": "its row is not there"}));
+        }
+        let ends = archive::ends(customer_id, pool_id);
+        if ends.last != self.up_to_seq || ends.next != ends.last + 1 {
+            let detail = json!({"head": self.up_to_seq, "last_archived": ends.last, "first_not_archived": ends.next});
+            self.report(ends.last, detail);
+        }
+        for (seq, key) in archive::lost_keys(customer_id, pool_id) {
+            self.report(seq, json!({"idempotency_key": key, "problem": "the key is not kept as it was used"}));
+        }
+        self.findings
+    }
 }
 
 /// When something is to happen in the pool by the clock.
@@ -205,7 +265,7 @@ fn lost_pools(of: &Selection, heads: &mut KeptHeads) -> Vec<Found> {
 fn orphans(of: &Selection) -> Vec<Found> {
     let orphans = in_scratch_memory(|| verification::orphans(of.customer_id));
     let found = orphans.into_iter().map(|(customer_id, id, table)| {
-        let of_usage = table == "usage_reversal";
+        let of_usage = table == "usage_reversal" || table == "archived_usage";
         let mut detail = serde_json::Map::new();
         detail.insert("table".to_owned(), json!(table));
         if of_usage {

@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use serde_json::{Map, Value, json};
 
+use super::archive::{all_entries, has_any_key, unless_archived};
 use super::direct::{self, Places};
 use super::grants;
 use super::pools::PoolRow;
@@ -113,9 +114,9 @@ impl<'a> LedgerRow<'a> {
         key_of(&self.entry, &self.note, self.place)
     }
 
-    /// Whether another session may be writing the same key.
-    fn has_usage_key(&self) -> bool {
-        self.head_usage().is_some() && self.key().is_some()
+    /// The key that another session may be writing, too.
+    fn usage_key(&self) -> Option<&'a str> {
+        self.head_usage().and(self.key())
     }
 }
 
@@ -317,8 +318,9 @@ pub fn insert(pool: &PoolRow, row: &LedgerRow, actor: &str, recorded_at: Instant
     static PLAIN: Statement = Statement::new(insert_entry!());
     static KEYED: Statement = Statement::new(concat!(insert_entry!(), unless_key_taken!()));
     let args = entry_args(pool, row, actor, recorded_at);
-    if row.has_usage_key() {
-        return KEYED.run(&args) > 0;
+    let key = row.usage_key();
+    if key.is_some() {
+        return unless_archived(&pool.customer_id, key, || KEYED.run(&args) > 0);
     }
     PLAIN.write(&args, 1);
     true
@@ -362,15 +364,18 @@ pub fn insert_all(rows: &[Booked], actor: &str) -> bool {
         unless_key_taken!()
     ));
     let args: Vec<[Arg; ENTRY_ARGS]> = rows.iter().map(|(pool, row, at)| entry_args(pool, row, actor, *at)).collect();
+    // Keys that were archived before have been looked for already.
+    let keys: Vec<(&str, &str)> =
+        rows.iter().filter_map(|(pool, row, _)| Some((pool.customer_id.as_str(), row.usage_key()?))).collect();
     let entries: Vec<(&[Arg], bool)> =
-        args.iter().zip(rows).map(|(args, (_, row, _))| (args.as_slice(), row.has_usage_key())).collect();
+        args.iter().zip(rows).map(|(args, (_, row, _))| (args.as_slice(), row.usage_key().is_some())).collect();
     if let Some(free) = direct::insert_entries(&entries) {
-        return free;
+        return free && !has_any_key(&keys);
     }
     if !args.is_empty() && !args.iter().any(says_more) {
         return insert_plain(&args, actor);
     }
-    run_columns(&INSERT, &args) == rows.len() as u64
+    run_columns(&INSERT, &args) == rows.len() as u64 && !has_any_key(&keys)
 }
 
 macro_rules! one_grant_usage {
@@ -406,28 +411,27 @@ pub fn write_one_grant_usage(
     static KEYED: Statement = Statement::new(one_grant_usage!(unless_key_taken!()));
     let entry = entry_args(pool, row, actor, recorded_at);
     let figures = &pool.wallet.figures;
-    let keyed = row.has_usage_key();
-    if let Some(places) = places
-        && grant.status == Status::Active
-        && !pool.is_low()
-    {
-        if places.write_usage(&entry, keyed, grant.id, &grants::used(grant), &pool.used()) {
-            return true;
-        }
-    }
     let rest = [
         Arg::Number(grant.consumed),
         Arg::Text(grant.status.as_str()),
         Arg::Number(figures.consumed),
         Arg::Number(figures.restricted),
     ];
-    let args: Vec<Arg> = entry.into_iter().chain(rest).collect();
-    let written = (if keyed { KEYED.run(&args) } else { PLAIN.run(&args) }) > 0;
-    // Where the key was free, it is one of the three rows that was not written.
-    if !written && (!keyed || is_written(pool, row)) {
-        kept_back("ledger_entry, pool_grant or pool");
-    }
-    written
+    let args: Vec<Arg> = entry.iter().copied().chain(rest).collect();
+    let key = row.usage_key();
+    let direct = places.filter(|_| grant.status == Status::Active && !pool.is_low());
+    unless_archived(&pool.customer_id, key, || {
+        let (drawn, used) = (grants::used(grant), pool.used());
+        if direct.is_some_and(|places| places.write_usage(&entry, key.is_some(), grant.id, &drawn, &used)) {
+            return true;
+        }
+        let written = (if key.is_some() { KEYED.run(&args) } else { PLAIN.run(&args) }) > 0;
+        // Where the key was free, it is one of the three rows that was not written.
+        if !written && (key.is_none() || is_written(pool, row)) {
+            kept_back("ledger_entry, pool_grant or pool");
+        }
+        written
+    })
 }
 
 fn is_written(pool: &PoolRow, row: &LedgerRow) -> bool {
@@ -480,7 +484,7 @@ pub fn insert_unbooked(pool: &PoolRow, note: &Note, actor: &str, effective_at: I
             ..SealedRow::default()
         },
     );
-    INSERT.run(&[
+    let args = [
         Arg::Text(&pool.customer_id),
         Arg::Int(pool.pool_id),
         Arg::Int(usage.usage_id),
@@ -498,7 +502,8 @@ pub fn insert_unbooked(pool: &PoolRow, note: &Note, actor: &str, effective_at: I
         Arg::Int(seq),
         Arg::Time(recorded_at),
         Arg::Bytes(Some(&hash)),
-    ]) > 0
+    ];
+    unless_archived(&pool.customer_id, key, || INSERT.run(&args) > 0)
 }
 
 /// A usage as its key finds it again.
@@ -515,7 +520,7 @@ pub struct RecordedUsage {
 
 pub fn usage_by_key(customer_id: &str, key: &str) -> Option<RecordedUsage> {
     // The usage's rows lie together; the recharge that its last row caused, if it settled at once, names the
-    // last row that it booked itself.
+    // last row that it booked itself. What comes behind a row that is not archived is not, either.
     static FIND: Statement = Statement::new(
         "SELECT e.payload_digest, e.usage_id, e.pool_id, p.credit_type_id, e.credits, COALESCE(e.shortfall, 0),
                 COALESCE(
@@ -538,7 +543,12 @@ pub fn usage_by_key(customer_id: &str, key: &str) -> Option<RecordedUsage> {
                     WHERE e.seq > 0 AND n.customer_id = e.customer_id AND n.pool_id = e.pool_id AND n.seq > e.seq
                       AND (n.usage_id IS DISTINCT FROM e.usage_id OR n.entry_type = 'reverse')),
                    CASE WHEN e.seq > 0 THEN p.seq ELSE e.seq END)) last
-         WHERE e.customer_id = $1 AND e.idempotency_key = $2 AND e.credits IS NOT NULL",
+         WHERE e.customer_id = $1 AND e.idempotency_key = $2 AND e.credits IS NOT NULL
+         UNION ALL
+         SELECT u.payload_digest, u.usage_id, u.pool_id, p.credit_type_id, u.credits, u.shortfall, u.balance
+         FROM credit_pools.archived_usage u
+         JOIN credit_pools.pool p ON p.customer_id = u.customer_id AND p.pool_id = u.pool_id
+         WHERE u.customer_id = $1 AND u.idempotency_key = $2",
     );
     FIND.first(&[Arg::Text(customer_id), Arg::Text(key)], |row| RecordedUsage {
         payload_digest: row.int(1).unwrap_or_default(),
@@ -554,11 +564,12 @@ pub fn usage_by_key(customer_id: &str, key: &str) -> Option<RecordedUsage> {
 /// The last row that was recorded by an instant, and when. Rows are recorded in the order of `seq`, so the search goes
 /// back from the end.
 pub fn last_recorded_by(customer_id: &str, pool_id: i64, at: Instant) -> (i64, Instant) {
-    static FIND: Statement = Statement::read(
-        "SELECT seq, recorded_at FROM credit_pools.ledger_entry
-         WHERE customer_id = $1 AND pool_id = $2 AND seq > 0 AND recorded_at <= $3
-         ORDER BY seq DESC LIMIT 1",
-    );
+    static FIND: Statement = Statement::read(concat!(
+        "SELECT e.seq, e.recorded_at FROM ",
+        all_entries!(),
+        " e WHERE e.customer_id = $1 AND e.pool_id = $2 AND e.seq > 0 AND e.recorded_at <= $3
+         ORDER BY e.seq DESC LIMIT 1",
+    ));
     let args = [Arg::Text(customer_id), Arg::Int(pool_id), Arg::Time(at)];
     let found = FIND.first(&args, |row| row.int(1).zip(row.time(2))).flatten();
     found.unwrap_or((0, Instant::NEG_INFINITY))
@@ -581,26 +592,29 @@ fn read_sum(row: &Row) -> BookedRows {
 
 /// The rows behind `after`, added up by kind and grant.
 pub fn sums_after(customer_id: &str, pool_id: i64, after: i64) -> Vec<BookedRows> {
-    static SUMS: Statement = Statement::read(
+    static SUMS: Statement = Statement::read(concat!(
         "SELECT entry_type, grant_id, sum(amount), min(effective_at),
                 (array_agg(metadata #>> '{expires_at,from}' ORDER BY seq)
                      FILTER (WHERE entry_type = 'update' AND metadata #>> '{expires_at,from}' IS NOT NULL))[1],
                 reservation_id IS NOT NULL,
                 (array_agg((metadata #>> '{priority,from}')::smallint ORDER BY seq)
                      FILTER (WHERE entry_type = 'update' AND metadata #>> '{priority,from}' IS NOT NULL))[1]
-         FROM credit_pools.ledger_entry
-         WHERE customer_id = $1 AND pool_id = $2 AND seq > $3
+         FROM ",
+        all_entries!(),
+        " e WHERE customer_id = $1 AND pool_id = $2 AND seq > $3
          GROUP BY entry_type, grant_id, reservation_id IS NOT NULL",
-    );
+    ));
     SUMS.rows(&[Arg::Text(customer_id), Arg::Int(pool_id), Arg::Int(after)], read_sum)
 }
 
 /// The rows behind `after`, up to `last`, by which calls said later what counts by `at` already: late usage, grants
 /// and subscriptions with a start in the past. What the clock did late is none of them.
 pub fn said_late(customer_id: &str, pool_id: i64, after: i64, last: i64, at: Instant) -> Vec<BookedRows> {
-    static SUMS: Statement = Statement::read(
+    static SUMS: Statement = Statement::read(concat!(
         "SELECT e.entry_type, e.grant_id, sum(e.amount), min(e.effective_at), NULL::text, false, NULL::smallint
-         FROM credit_pools.ledger_entry e
+         FROM ",
+        all_entries!(),
+        " e
          LEFT JOIN credit_pools.pool_grant g ON g.customer_id = e.customer_id AND g.grant_id = e.grant_id
          LEFT JOIN credit_pools.schedule c ON c.customer_id = g.customer_id AND c.schedule_id = g.schedule_id
          LEFT JOIN credit_pools.subscription s
@@ -609,7 +623,7 @@ pub fn said_late(customer_id: &str, pool_id: i64, after: i64, last: i64, at: Ins
            AND (e.entry_type IN ('consume', 'debt')
                 OR e.entry_type = 'grant' AND g.created_at > $5 AND (s.subscription_id IS NULL OR s.created_at > $5))
          GROUP BY e.entry_type, e.grant_id",
-    );
+    ));
     SUMS.rows(&[Arg::Text(customer_id), Arg::Int(pool_id), Arg::Int(after), Arg::Int(last), Arg::Time(at)], read_sum)
 }
 
@@ -619,10 +633,14 @@ pub fn taken_keys(keys: &[(&str, &str)]) -> Vec<(String, String)> {
         "SELECT e.customer_id, e.idempotency_key
          FROM unnest($1, $2) k (customer_id, key)
          CROSS JOIN LATERAL (
-             SELECT e.customer_id, e.idempotency_key FROM credit_pools.ledger_entry e
-             WHERE e.customer_id = k.customer_id AND e.idempotency_key = k.key AND e.credits IS NOT NULL
-               AND e.idempotency_key IS NOT NULL
-             LIMIT 1) e",
+             (SELECT e.customer_id, e.idempotency_key FROM credit_pools.ledger_entry e
+              WHERE e.customer_id = k.customer_id AND e.idempotency_key = k.key AND e.credits IS NOT NULL
+                AND e.idempotency_key IS NOT NULL
+              LIMIT 1)
+             UNION ALL
+             (SELECT u.customer_id, u.idempotency_key FROM credit_pools.archived_usage u
+              WHERE u.customer_id = k.customer_id AND u.idempotency_key = k.key
+              LIMIT 1)) e",
     );
     if keys.is_empty() {
         return Vec::new();

@@ -3,6 +3,7 @@
 
 use credit_pools_domain::{Amount, Instant, Span, SpendingLimit};
 
+use super::archive::all_entries;
 use super::in_hand::{self, Thing};
 use super::spi::{Arg, Row, Statement};
 
@@ -187,22 +188,28 @@ pub fn remove(covered: &Covered) {
 /// What a pool has charged since an instant, less what was reversed of it, and what holds that were made since then
 /// still have. The ledger is read from its row `after` on.
 pub fn used_since(customer_id: &str, pool_id: i64, after: i64, since: Instant) -> Amount {
-    static SUM: Statement = Statement::new(
+    static SUM: Statement = Statement::new(concat!(
         "SELECT COALESCE((
              SELECT sum(CASE
                         WHEN h.created_at IS NULL OR h.created_at >= $4 THEN e.credits - COALESCE(b.credits, 0)
                         -- Of a settlement of an older hold only what exceeded what it released for it.
                         ELSE GREATEST(e.credits - COALESCE(b.credits, 0) - COALESCE((
-                            SELECT sum(x.amount) FROM credit_pools.ledger_entry x
+                            SELECT sum(x.amount) FROM ",
+        all_entries!(),
+        " x
                             WHERE x.customer_id = $1 AND x.pool_id = $2 AND x.seq > $3 AND x.seq < e.seq
                               AND x.reservation_id = e.reservation_id AND x.entry_type = 'release'
                               AND NOT EXISTS (
-                                  SELECT 1 FROM credit_pools.ledger_entry y
+                                  SELECT 1 FROM ",
+        all_entries!(),
+        " y
                                   WHERE y.customer_id = $1 AND y.pool_id = $2 AND y.seq > x.seq AND y.seq < e.seq
                                     AND y.reservation_id = x.reservation_id
                                     AND y.entry_type IN ('consume', 'debt'))), 0), 0)
                         END)
-             FROM credit_pools.ledger_entry e
+             FROM ",
+        all_entries!(),
+        " e
              LEFT JOIN credit_pools.reservation h
                ON h.customer_id = e.customer_id AND h.reservation_id = e.reservation_id
              LEFT JOIN credit_pools.usage_reversal b ON b.customer_id = e.customer_id AND b.usage_id = e.usage_id
@@ -210,7 +217,7 @@ pub fn used_since(customer_id: &str, pool_id: i64, after: i64, since: Instant) -
              + COALESCE((
              SELECT sum(r.held) FROM credit_pools.reservation r
              WHERE r.customer_id = $1 AND r.pool_id = $2 AND r.status = 'active' AND r.created_at >= $4), 0)",
-    );
+    ));
     let args = [Arg::Text(customer_id), Arg::Int(pool_id), Arg::Int(after), Arg::Time(since)];
     SUM.first(&args, |row| row.amount(1)).flatten().unwrap_or_default().max(Amount::ZERO)
 }

@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod alerts;
+pub mod archive;
 pub mod cache;
 pub mod catalogue;
 pub mod customers;

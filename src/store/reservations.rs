@@ -5,6 +5,7 @@ use std::rc::Rc;
 use credit_pools_domain::{Amount, Formula, HeldPart, Hold, HoldStatus, Instant, Price};
 use serde_json::Value;
 
+use super::archive::all_entries;
 use super::spi::{Arg, Row, Statement};
 
 /// A hold with what the rules have no need of.
@@ -112,16 +113,20 @@ pub fn read_open(customer_id: &str, pool_id: i64) -> Vec<Hold> {
 
 /// The holds that were open when the ledger's last row was `seq`, as they were then: what later rows moved is put back.
 pub fn read_as_of(customer_id: &str, pool_id: i64, seq: i64) -> Vec<Hold> {
-    static AS_OF: Statement = Statement::read(
+    static AS_OF: Statement = Statement::read(concat!(
         "WITH moved AS (
              SELECT e.reservation_id, e.grant_id, sum(e.amount) AS amount, min(e.seq) AS first
-             FROM credit_pools.ledger_entry e
+             FROM ",
+        all_entries!(),
+        " e
              WHERE e.customer_id = $1 AND e.pool_id = $2 AND e.seq > $3
                AND e.entry_type IN ('reserve', 'release', 'reservation_expire')
              GROUP BY e.reservation_id, e.grant_id),
          ends AS (
              SELECT DISTINCT ON (e.reservation_id) e.reservation_id, e.metadata #>> '{expires_at,from}' AS ends_at
-             FROM credit_pools.ledger_entry e
+             FROM ",
+        all_entries!(),
+        " e
              WHERE e.customer_id = $1 AND e.pool_id = $2 AND e.seq > $3 AND e.entry_type = 'update'
                AND e.reservation_id IS NOT NULL
              ORDER BY e.reservation_id, e.seq),
@@ -145,7 +150,7 @@ pub fn read_as_of(customer_id: &str, pool_id: i64, seq: i64) -> Vec<Hold> {
          LEFT JOIN ends d ON d.reservation_id = r.reservation_id
          GROUP BY r.reservation_id, r.expires_at, r.created_at
          ORDER BY 5, r.created_at, r.reservation_id",
-    );
+    ));
     AS_OF.rows(&[Arg::Text(customer_id), Arg::Int(pool_id), Arg::Int(seq)], read_hold)
 }
 

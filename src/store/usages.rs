@@ -2,6 +2,7 @@
 
 use credit_pools_domain::{Amount, EntryType, Instant, PaidDebt};
 
+use super::archive::all_entries;
 use super::pools::PoolRow;
 use super::spi::{Arg, Row, Statement};
 
@@ -22,10 +23,13 @@ pub struct UsageHead {
 
 macro_rules! usage_head {
     () => {
-        "SELECT e.pool_id, e.feature_id, e.value, e.credits, e.shortfall, e.rate, e.reservation_id, e.dimensions::text,
-                e.effective_at, e.recorded_at, e.seq
-         FROM credit_pools.ledger_entry e
-         WHERE e.usage_id = $2 AND e.customer_id = $1 AND e.credits IS NOT NULL"
+        concat!(
+            "SELECT e.pool_id, e.feature_id, e.value, e.credits, e.shortfall, e.rate, e.reservation_id,
+                    e.dimensions::text, e.effective_at, e.recorded_at, e.seq
+             FROM ",
+            all_entries!(),
+            " e WHERE e.usage_id = $2 AND e.customer_id = $1 AND e.credits IS NOT NULL"
+        )
     };
 }
 
@@ -60,12 +64,13 @@ pub struct UsageRow {
 
 /// All rows of a usage, in the order in which they were booked.
 pub fn rows(customer_id: &str, usage_id: i64) -> Vec<UsageRow> {
-    static ROWS: Statement = Statement::new(
+    static ROWS: Statement = Statement::new(concat!(
         "SELECT e.entry_type, e.grant_id, e.amount
-         FROM credit_pools.ledger_entry e
-         WHERE e.usage_id = $2 AND e.customer_id = $1 AND e.seq > 0
+         FROM ",
+        all_entries!(),
+        " e WHERE e.usage_id = $2 AND e.customer_id = $1 AND e.seq > 0
          ORDER BY e.seq",
-    );
+    ));
     ROWS.rows(&[Arg::Text(customer_id), Arg::Int(usage_id)], |row| UsageRow {
         kind: row.text(1).as_deref().and_then(EntryType::parse).unwrap_or(EntryType::Update),
         grant_id: row.int(2),
@@ -75,15 +80,19 @@ pub fn rows(customer_id: &str, usage_id: i64) -> Vec<UsageRow> {
 
 /// How much of a settlement went beyond what its hold released for it.
 pub fn beyond_hold(customer_id: &str, head: &UsageHead, reservation_id: &str) -> Amount {
-    static RELEASED: Statement = Statement::new(
+    static RELEASED: Statement = Statement::new(concat!(
         "SELECT COALESCE(sum(x.amount), 0)
-         FROM credit_pools.ledger_entry x
+         FROM ",
+        all_entries!(),
+        " x
          WHERE x.customer_id = $1 AND x.pool_id = $2 AND x.seq < $3 AND x.reservation_id = $4 AND x.entry_type = 'release'
            AND x.seq > COALESCE((
-               SELECT max(y.seq) FROM credit_pools.ledger_entry y
+               SELECT max(y.seq) FROM ",
+        all_entries!(),
+        " y
                WHERE y.customer_id = $1 AND y.pool_id = $2 AND y.seq < $3 AND y.seq > 0 AND y.reservation_id = $4
                  AND y.entry_type IN ('consume', 'debt')), 0)",
-    );
+    ));
     let args = [Arg::Text(customer_id), Arg::Int(head.pool_id), Arg::Int(head.seq), Arg::Text(reservation_id)];
     let released = RELEASED.first(&args, |row| row.amount(1)).flatten().unwrap_or_default();
     head.credits.checked_sub(released).unwrap_or_default().max(Amount::ZERO)
@@ -120,23 +129,31 @@ pub fn total(pool: &PoolRow, period: &Period, usage_id: i64) -> Amount {
          WHERE customer_id = $1 AND pool_id = $2 AND feature_id = $3 AND period_start = $4",
     );
     // Rows with a negative seq are usages that moved no credits. A whole reversal takes its usage's value out.
-    static SINCE: Statement = Statement::new(
+    static SINCE: Statement = Statement::new(concat!(
         "SELECT COALESCE(sum(x.value), 0) FROM (
-             SELECT e.value FROM credit_pools.ledger_entry e
+             SELECT e.value FROM ",
+        all_entries!(),
+        " e
              WHERE e.customer_id = $1 AND e.pool_id = $2 AND e.seq > $6 AND e.feature_id = $3
                AND e.credits IS NOT NULL AND e.effective_at >= $4 AND e.effective_at < $5
              UNION ALL
-             SELECT e.value FROM credit_pools.ledger_entry e
+             SELECT e.value FROM ",
+        all_entries!(),
+        " e
              WHERE e.customer_id = $1 AND e.pool_id = $2 AND e.seq < - $7 AND e.feature_id = $3
                AND e.credits IS NOT NULL AND e.effective_at >= $4 AND e.effective_at < $5
              UNION ALL
-             SELECT e.value FROM credit_pools.ledger_entry e
-             JOIN credit_pools.ledger_entry u
+             SELECT e.value FROM ",
+        all_entries!(),
+        " e
+             JOIN ",
+        all_entries!(),
+        " u
                ON u.usage_id = e.usage_id AND u.customer_id = e.customer_id AND u.credits IS NOT NULL
              WHERE e.customer_id = $1 AND e.pool_id = $2 AND e.seq > $6 AND e.feature_id = $3
                AND e.entry_type = 'reverse' AND e.value IS NOT NULL
                AND u.effective_at >= $4 AND u.effective_at < $5) x",
-    );
+    ));
     static REMEMBER: Statement = Statement::new(
         "INSERT INTO credit_pools.usage_total
              (customer_id, pool_id, feature_id, period_start, value, up_to_seq, up_to_usage)
@@ -172,15 +189,17 @@ pub struct Candidate {
 
 /// The usages of a period, latest first. Reads the pool's ledger from the period's start on.
 pub fn latest_first(pool: &PoolRow, period: &Period) -> Vec<Candidate> {
-    static FIND: Statement = Statement::new(
+    static FIND: Statement = Statement::new(concat!(
         "SELECT e.usage_id, trim_scale(e.value - COALESCE(r.value, 0))
-         FROM credit_pools.ledger_entry e
+         FROM ",
+        all_entries!(),
+        " e
          LEFT JOIN credit_pools.usage_reversal r ON r.customer_id = e.customer_id AND r.usage_id = e.usage_id
          WHERE e.customer_id = $1 AND e.pool_id = $2 AND (e.seq > $6 OR e.seq < 0) AND e.feature_id = $3
            AND e.credits IS NOT NULL AND e.value > COALESCE(r.value, 0)
            AND e.effective_at >= $4 AND e.effective_at < $5
          ORDER BY e.effective_at DESC, e.usage_id DESC",
-    );
+    ));
     let (before, _) = super::ledger::last_recorded_by(&pool.customer_id, pool.pool_id, period.start.plus_micros(-1));
     let args = [
         Arg::Text(&pool.customer_id),
@@ -206,13 +225,15 @@ pub fn value_gone(customer_id: &str, usage_id: i64) -> Amount {
 /// What grants have paid of a pool's debt and was not undone, latest payment first. Reads the pool's whole ledger: only
 /// for the reversal of debt that has been paid.
 pub fn paid_debt(customer_id: &str, pool_id: i64) -> Vec<PaidDebt> {
-    static PAID: Statement = Statement::new(
+    static PAID: Statement = Statement::new(concat!(
         "SELECT e.grant_id, e.amount
-         FROM credit_pools.ledger_entry e
+         FROM ",
+        all_entries!(),
+        " e
          WHERE e.customer_id = $1 AND e.pool_id = $2 AND e.seq > 0 AND e.entry_type = 'debt_settle'
            AND e.grant_id IS NOT NULL
          ORDER BY e.seq",
-    );
+    ));
     let rows = PAID.rows(&[Arg::Text(customer_id), Arg::Int(pool_id)], |row| {
         (row.int(1).unwrap_or_default(), row.amount(2).unwrap_or_default())
     });

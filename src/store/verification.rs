@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use credit_pools_domain::{Amount, Category, Grant, Instant, Status, StoredEntry, StoredGrant, StoredHold, StoredPool};
 
+use super::archive::all_entries;
 use super::spi::{Arg, Row, Statement};
 
 /// A pool with its name.
@@ -80,13 +81,14 @@ pub fn pools(of: &Selection, after: (&str, i64), limit: i64) -> Vec<Books> {
 
 /// A pool's ledger behind row `after`, usage events that moved no credits first: their `seq` is negative.
 pub fn entries(customer_id: &str, pool_id: i64, after: i64, limit: i64) -> Vec<StoredEntry> {
-    static READ: Statement = Statement::read(
+    static READ: Statement = Statement::read(concat!(
         "SELECT seq, entry_type, amount::text, balance_after::text, grant_id, usage_id, feature_id, value::text,
                 reservation_id, recharge_id, idempotency_key, actor, reason, dimensions::text, metadata::text,
                 effective_at, recorded_at, credits::text, shortfall::text, rate::text, payload_digest, entry_hash
-         FROM credit_pools.ledger_entry
-         WHERE customer_id = $1 AND pool_id = $2 AND seq > $3 ORDER BY seq LIMIT $4",
-    );
+         FROM ",
+        all_entries!(),
+        " e WHERE customer_id = $1 AND pool_id = $2 AND seq > $3 ORDER BY seq LIMIT $4",
+    ));
     READ.rows(&[Arg::Text(customer_id), Arg::Int(pool_id), Arg::Int(after), Arg::Int(limit)], |row| {
         let text = |column| row.text(column).unwrap_or_default();
         let micros = |column| row.time(column).map_or(0, Instant::micros);
@@ -257,6 +259,8 @@ pub fn orphans(customer_id: Option<&str>) -> Vec<(String, i64, String)> {
         };
     }
     static LEDGER: Statement = Statement::read(pools_of!("ledger_entry"));
+    static ARCHIVE: Statement = Statement::read(pools_of!("ledger_archive"));
+    static HEADS: Statement = Statement::read(pools_of!("ledger_archive_head"));
     static GRANTS: Statement = Statement::read(pools_of!("pool_grant"));
     static RECHARGES: Statement = Statement::read(pools_of!("recharge"));
     static RESERVATIONS: Statement = Statement::read(
@@ -265,14 +269,23 @@ pub fn orphans(customer_id: Option<&str>) -> Vec<(String, i64, String)> {
            AND NOT EXISTS (SELECT 1 FROM credit_pools.pool p
                            WHERE p.customer_id = r.customer_id AND p.pool_id = r.pool_id)",
     );
-    static REVERSALS: Statement = Statement::read(
+    static REVERSALS: Statement = Statement::read(concat!(
         "SELECT x.customer_id, x.usage_id, 'usage_reversal' FROM credit_pools.usage_reversal x
          WHERE (x.customer_id = $1 OR $1 IS NULL) AND x.credits <> 0
-           AND NOT EXISTS (SELECT 1 FROM credit_pools.ledger_entry e
+           AND NOT EXISTS (SELECT 1 FROM ",
+        all_entries!(),
+        " e
                            WHERE e.usage_id = x.usage_id AND e.customer_id = x.customer_id AND e.entry_type = 'reverse')",
+    ));
+    static KEYS: Statement = Statement::read(
+        "SELECT u.customer_id, u.usage_id, 'archived_usage' FROM credit_pools.archived_usage u
+         WHERE (u.customer_id = $1 OR $1 IS NULL)
+           AND NOT EXISTS (SELECT 1 FROM credit_pools.ledger_archive a
+                           WHERE a.usage_id = u.usage_id AND a.customer_id = u.customer_id
+                             AND a.idempotency_key = u.idempotency_key AND a.credits IS NOT NULL)",
     );
     let read =
         |row: &Row| (row.text(1).unwrap_or_default(), row.int(2).unwrap_or_default(), row.text(3).unwrap_or_default());
-    let tables = [&LEDGER, &GRANTS, &RECHARGES, &RESERVATIONS, &REVERSALS];
+    let tables = [&LEDGER, &ARCHIVE, &HEADS, &GRANTS, &RECHARGES, &RESERVATIONS, &REVERSALS, &KEYS];
     tables.iter().flat_map(|table| table.rows(&[Arg::MaybeText(customer_id)], read)).collect()
 }

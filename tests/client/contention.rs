@@ -122,6 +122,7 @@ fn holds_of_many_sessions() {
             }
             if turn % 40 == 39 {
                 session.rows("SELECT * FROM credit_pools.run_maintenance()");
+                session.exec("CALL credit_pools.archive(before => clock_timestamp(), batch_rows => 50)");
             }
         }
         charged

@@ -497,6 +497,7 @@ fn a_hostile_search_path_reaches_nothing() {
         ("pg_advisory_xact_lock", "bigint", "boolean"),
         ("sum", "bigint", "bigint"),
         ("run_maintenance", "integer", "bigint"),
+        ("archive_ledger", "timestamptz, text, integer, integer, text, bigint", "bigint"),
     ] {
         session.exec(&format!(
             "CREATE FUNCTION trap.{name}({arguments}) RETURNS {result} LANGUAGE plpgsql AS $$ BEGIN PERFORM trap.sprung(); END $$"
@@ -539,6 +540,7 @@ fn a_hostile_search_path_reaches_nothing() {
     }
     session.rows("SELECT * FROM credit_pools.run_maintenance()");
     session.exec("CALL credit_pools.maintain()");
+    session.exec("CALL credit_pools.archive(before => pg_catalog.clock_timestamp())");
     let claimed = session.rows("SELECT * FROM credit_pools.claim_recharges(worker => 'w', max_count => 5)");
     assert!(!claimed.is_empty());
     for (number, recharge) in claimed.iter().enumerate() {

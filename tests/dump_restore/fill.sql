@@ -131,6 +131,9 @@ SELECT count(*) FROM credit_pools.fetch_events('slow', 2);
 SELECT count(*) FROM credit_pools.fetch_events('quick', 3);
 SELECT * FROM credit_pools.ack_events('quick', 3);
 
+-- All but the last row of each pool is history.
+SELECT * FROM credit_pools.archive_ledger(before => '2026-03-10 12:30:00+00');
+
 -- A role of each level.
 CREATE ROLE a_meter;
 CREATE ROLE a_reader;

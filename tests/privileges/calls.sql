@@ -48,6 +48,8 @@ INSERT INTO test.call (function, statement) VALUES
 ('drop_event_consumer', $$SELECT credit_pools.drop_event_consumer(consumer => 'mailer')$$),
 ('run_maintenance', $$SELECT credit_pools.run_maintenance(max_pools => 1)$$),
 ('maintain', $$CALL credit_pools.maintain(batch_size => 1, max_batches => 1)$$),
+('archive_ledger', $$SELECT credit_pools.archive_ledger(before => '2026-01-01')$$),
+('archive', $$CALL credit_pools.archive(before => '2026-01-01', max_batches => 1)$$),
 -- what one reads
 ('clock', $$SELECT credit_pools.clock()$$),
 ('usage_chart', $$SELECT credit_pools.usage_chart(customer_id => 'acme', resource_id => 'ws1', credit_type_id => 'credits')$$),

@@ -72,3 +72,5 @@ DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET credit_pools.test_clock = %L',
 SELECT FROM credit_pools.pools p, LATERAL credit_pools.reserve_credits(customer_id => p.customer_id, resource_id => p.resource_id,
 	reservation_id => 'image-' || coalesce(p.resource_id, 'global'), credit_type_id => p.credit_type_id, amount => 2, ttl => '24 hours')
 	WHERE p.credit_type_id = 'images';
+-- What was before is history.
+SELECT FROM credit_pools.archive_ledger(before => '2026-04-01 00:00+00');

@@ -19,7 +19,7 @@ DECLARE
 	c record; there text; gone text; own text;
 BEGIN
 	CREATE TEMPORARY TABLE IF NOT EXISTS mine (customer text, units int);
-	FOR c IN SELECT function, statement FROM test.call WHERE function <> 'maintain' AND statement NOT LIKE 'CREATE TRIGGER%' ORDER BY function LOOP
+	FOR c IN SELECT function, statement FROM test.call WHERE function NOT IN ('archive', 'maintain') AND statement NOT LIKE 'CREATE TRIGGER%' ORDER BY function LOOP
 		there := test.try(test.for_customer(c.statement, 'zeta', true));
 		gone := test.try(test.for_customer(c.statement, 'none', false));
 		RETURN NEXT test.same(format('%s: %s of another customer', current_user, c.function), test.nameless(gone, 'none', '987654321'),

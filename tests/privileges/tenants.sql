@@ -27,9 +27,9 @@ CREATE FUNCTION test.look() RETURNS void LANGUAGE sql AS $$
 $$;
 
 -- Something is wrong with the ledger of every customer and resource, so that verify_ledger has something to say.
-ALTER TABLE credit_pools.ledger_entry DISABLE TRIGGER USER;
-UPDATE credit_pools.ledger_entry SET reason = 'changed' WHERE seq = 2;
-ALTER TABLE credit_pools.ledger_entry ENABLE ALWAYS TRIGGER ledger_entry_append_only;
+ALTER TABLE credit_pools.ledger_archive DISABLE TRIGGER USER;
+UPDATE credit_pools.ledger_archive SET reason = 'changed' WHERE seq = 2;
+ALTER TABLE credit_pools.ledger_archive ENABLE ALWAYS TRIGGER ledger_archive_append_only;
 
 INSERT INTO test.expected SELECT t.role, v.name, test.rows(format('SELECT * FROM %s WHERE %s', v.name, t.own)) FROM test.customer_view v, test.tenant t;
 INSERT INTO test.expected SELECT t.role, 'count of ' || v.name, test.rows(format('SELECT count(*) FROM %s WHERE %s', v.name, t.own)) FROM test.customer_view v, test.tenant t;

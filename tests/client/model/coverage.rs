@@ -67,6 +67,7 @@ impl Counts {
 pub const POOL_RULES: &[(&str, bool)] = &[
     ("ack_events", true),
     ("apply_catalog", false),
+    ("archive_ledger", false),
     ("balance_at", false),
     ("check_credits", false),
     ("confirm_grant_payment", true),
@@ -120,8 +121,15 @@ pub const RECHARGES: &[(&str, bool)] = &[
 const RENEWALS: &[&str] = &["archive_credit_type", "cancel_subscription", "set_quantity", "transfer_subscription"];
 
 /// Those that no model has: administration, whose tests are elsewhere.
-const ELSEWHERE: &[&str] =
-    &["apply_access", "drop_event_consumer", "grant_access", "maintain", "revoke_access", "set_balance_alerts"];
+const ELSEWHERE: &[&str] = &[
+    "apply_access",
+    "archive",
+    "drop_event_consumer",
+    "grant_access",
+    "maintain",
+    "revoke_access",
+    "set_balance_alerts",
+];
 
 /// A function that comes to be and changes something is in a model, or here by name.
 #[test]

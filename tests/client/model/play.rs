@@ -232,6 +232,19 @@ impl<'a> Game<'a> {
                 self.counts.worked("run_maintenance");
                 return result.map(|_| ()).map_err(|fault| fault.to_string());
             }
+            Step::Archive { ago, rows } => {
+                let sql = format!(
+                    "SELECT * FROM credit_pools.archive_ledger(before => {}, customer_id => 'c-{}', max_rows => {})",
+                    instant(self.now - ago),
+                    self.run,
+                    rows.map_or("NULL".to_owned(), |rows| rows.to_string())
+                );
+                let done = self.write(&sql)?;
+                if done.int("ledger_rows") > 0 {
+                    self.counts.worked("archive_ledger");
+                }
+                return Ok(());
+            }
             Step::Rate { feature, rate, by_catalogue } => {
                 let run = &self.run;
                 let (rate_text, at) = (support::decimal(*rate, 3), instant(self.now));

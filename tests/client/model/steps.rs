@@ -12,6 +12,11 @@ pub const SUBSCRIBED: usize = 2;
 pub enum Step {
     Wait(Minute),
     Maintain,
+    /// What was recorded so long ago goes into the archive, all of it or so many rows; for the model nothing changes.
+    Archive {
+        ago: Minute,
+        rows: Option<i64>,
+    },
     Grant {
         pool: usize,
         amount: Amount,
@@ -174,7 +179,7 @@ pub enum Figure {
 pub fn draw(random: &mut StdRng) -> Step {
     let pool = pool(random);
     let key = random.random_bool(0.25);
-    match random.random_range(0..173) {
+    match random.random_range(0..177) {
         0..=15 => Step::Wait(match random.random_range(0..4) {
             0 => 1,
             1 | 2 => random.random_range(1..60),
@@ -273,6 +278,10 @@ pub fn draw(random: &mut StdRng) -> Step {
         154..=159 => Step::Estimate(Box::new(usage(random))),
         160..=164 => Step::Past { nth: random.random_range(0..12), pool },
         165..=168 => Step::Explain { nth: random.random_range(0..8) },
+        173..=176 => Step::Archive {
+            ago: if random.random_bool(0.5) { 0 } else { random.random_range(0..3000) },
+            rows: random.random_bool(0.4).then(|| random.random_range(1..60)),
+        },
         169..=172 => Step::Fetch { max: random.random_range(1..60), done: random.random_range(0..60) },
         _ => Step::Update {
             nth: random.random_range(0..8),

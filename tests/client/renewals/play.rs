@@ -210,6 +210,9 @@ impl<'a> Game<'a> {
                 if row.int("failed") > 0 || (max_pools.is_none() && row.int("remaining") > 0) {
                     differs!("maintenance: {row:?}");
                 }
+                // What goes into the archive is there as before.
+                self.write("SELECT * FROM credit_pools.archive_ledger(before => credit_pools.clock())".to_owned())?
+                    .map_err(|code| format!("archive_ledger: {code}"))?;
             }
             Step::Reads { keep } => self.compare_reads(*keep)?,
             Step::Provision { scope, plan, starts, lasts, seats } if !archived => {

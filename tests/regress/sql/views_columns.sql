@@ -33,7 +33,7 @@ SELECT a.attrelid::regclass AS view, a.attname, format_type(a.atttypid, NULL) AS
      OR a.attname ~ '^(grant|source_grant|usage|pool|recharge)_id$' AND a.atttypid <> 'bigint'::regtype
      OR a.attname ~ '^(customer|resource|credit_type|feature|subscription|reservation)_id$' AND a.atttypid <> 'text'::regtype) ORDER BY 1, 2;
 -- Every function that touches a customer's data takes customer_id first.
-SELECT p.proname, p.proargnames[1] AS first_argument FROM pg_proc p WHERE p.pronamespace = 'credit_pools'::regnamespace AND 'customer_id' = ANY (p.proargnames[1:p.pronargs]) AND p.proargnames[1] <> 'customer_id' AND p.proname NOT IN ('grant_access', 'revoke_access') ORDER BY 1;
+SELECT p.proname, p.proargnames[1] AS first_argument FROM pg_proc p WHERE p.pronamespace = 'credit_pools'::regnamespace AND 'customer_id' = ANY (p.proargnames[1:p.pronargs]) AND p.proargnames[1] <> 'customer_id' AND p.proname NOT IN ('grant_access', 'revoke_access', 'archive_ledger', 'archive') ORDER BY 1;
 -- Ids are compared byte by byte: the columns that hold them have the collation "C".
 SELECT c.relname, a.attname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
  WHERE c.relnamespace = 'credit_pools'::regnamespace AND c.relkind = 'r' AND a.atttypid = 'text'::regtype AND a.attname ~ '^(customer|resource|credit_type|feature|plan|subscription|entry)_id$|^idempotency_key$'

@@ -258,6 +258,15 @@ impl<'a> Game<'a> {
         let result = self.session.try_rows("SELECT * FROM credit_pools.run_maintenance()");
         result.map_err(|fault| fault.to_string())?;
         self.counts.worked("run_maintenance");
+        if self.trail.len().is_multiple_of(2) {
+            // What goes into the archive is there as before.
+            let sql = format!(
+                "SELECT * FROM credit_pools.archive_ledger(before => credit_pools.clock(), customer_id => 'c-{}')",
+                self.run
+            );
+            self.trail.push(sql.clone());
+            self.session.try_rows(&sql).map_err(|fault| fault.to_string())?;
+        }
         // In which order it looks at the pools of a policy is not laid down, though the first may use up a limit.
         let last = self.world.recharges.iter().map(|recharge| recharge.id).max().unwrap_or(0);
         let rows = self.session.rows(&format!(
