@@ -12,7 +12,8 @@ use crate::store::spi;
 pub const MOST_ROWS: i64 = 100_000;
 /// Rows that one statement adds up.
 const PIECE: i64 = 10_000;
-/// Pools that are looked at at once; a call for a number of pools looks at so many, or at its number if that is less.
+/// Pools that are looked at at once, and by a call for a number of pools: looking costs little. Where there are fewer, nothing
+/// has to be remembered.
 const ROUND: i64 = 1_000;
 /// The pools of so many of the last usages are looked at first, of every one in so many: most of what is used much.
 const LOOKS: i64 = 200;
@@ -39,12 +40,11 @@ fn go_round(max_pools: Option<i64>, rows: i64) -> i64 {
     for pool in in_scratch_memory(|| rollups::pools_in_use(rows, LOOKS, STEP)) {
         done += add_up(&pool, left - done);
     }
-    let limit = max_pools.map_or(ROUND, |max| max.min(ROUND));
     let start = if max_pools.is_some() { rollups::position() } else { beginning() };
     let mut after = start.clone();
     while done < left {
         check_for_interrupts!();
-        let pools = in_scratch_memory(|| rollups::pools_after((&after.0, after.1), rows, limit));
+        let pools = in_scratch_memory(|| rollups::pools_after((&after.0, after.1), rows, ROUND));
         for pool in &pools {
             done += add_up(pool, left - done);
             if done >= left {
@@ -52,7 +52,7 @@ fn go_round(max_pools: Option<i64>, rows: i64) -> i64 {
             }
             after = (pool.customer_id.clone(), pool.pool_id);
         }
-        let at_end = (pools.len() as i64) < limit;
+        let at_end = (pools.len() as i64) < ROUND;
         if at_end && done < left {
             after = beginning();
         }
