@@ -264,6 +264,16 @@ CREATE TYPE credit_pools.usage_result AS (
     is_duplicate boolean
 );
 
+-- The row of check_credits.
+CREATE TYPE credit_pools.check_result AS (
+    is_granted boolean,
+    denial_reason text,
+    balance numeric,
+    required numeric,
+    pool_id bigint,
+    credit_type_id text
+);
+
 -- Keys of the calls other than usage, with what the first call returned.
 CREATE TABLE credit_pools.idempotency_key (
     customer_id text COLLATE "C" NOT NULL,

@@ -2,6 +2,7 @@
 COMMENT ON SCHEMA credit_pools IS 'Credit pools: one wallet per customer resource and credit type. Read the views (plural names), write through the functions.';
 
 COMMENT ON TYPE credit_pools.usage_result IS 'The row of report_usage and consume_credits: the usage''s id, the pool and credit type that it was charged to, the credits that it took, what cap left uncovered (shortfall), the pool''s balance at the end of the call, and whether its key was used before';
+COMMENT ON TYPE credit_pools.check_result IS 'The row of check_credits: whether the usage would be accepted now and, if not, by which error; what it may touch (balance), what it needs (required), and the pool and credit type that it would be charged to';
 COMMENT ON TABLE credit_pools.credit_type IS 'Credit currencies and their decimal places (scale)';
 COMMENT ON TABLE credit_pools.feature IS 'What can be used and metered';
 COMMENT ON TABLE credit_pools.plan IS 'Plans that subscriptions are provisioned with';

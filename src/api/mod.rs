@@ -10,6 +10,7 @@ mod batch;
 mod catalogue;
 mod chart;
 mod checks;
+mod composite;
 mod events;
 mod grants;
 mod limits;

@@ -1,50 +1,29 @@
 //! report_usage, consume_credits and reverse_usage.
 
-use pgrx::callconv::{BoxRet, FcInfo};
-use pgrx::datum::Datum;
-use pgrx::pgrx_sql_entity_graph::metadata::{ArgumentError, Returns, ReturnsError, SqlMapping, SqlTranslatable};
 use pgrx::prelude::*;
 
 use super::args::{self, Described, JsonText};
 use super::call;
+use super::composite::{Composite, Row};
 use crate::engine::replay::{self, Payload};
 use crate::engine::reversing;
 use crate::engine::usage::{self, Behavior, Key, Outcome, Request, What};
 use crate::error::Result;
 use crate::store::spi::{self, Arg};
 
-/// The row of report_usage and consume_credits: a composite value, as a set of one row costs a usage a sixth of its time.
-struct UsageResult(Outcome);
+impl Row for Outcome {
+    const TYPE: &'static str = "credit_pools.usage_result";
 
-// SAFETY: names the SQL type that the datum has.
-unsafe impl SqlTranslatable for UsageResult {
-    fn argument_sql() -> std::result::Result<SqlMapping, ArgumentError> {
-        Ok(SqlMapping::literal("credit_pools.usage_result"))
-    }
-
-    fn return_sql() -> std::result::Result<Returns, ReturnsError> {
-        Ok(Returns::One(SqlMapping::literal("credit_pools.usage_result")))
-    }
-}
-
-// SAFETY: the datum is of the type that the function is declared to return, with its columns in their order.
-unsafe impl BoxRet for UsageResult {
-    unsafe fn box_into<'fcx>(self, fcinfo: &mut FcInfo<'fcx>) -> Datum<'fcx> {
-        let outcome = self.0;
-        let columns = [
-            Arg::Int(outcome.usage_id),
-            Arg::Int(outcome.pool_id),
-            Arg::Text(&outcome.credit_type_id),
-            Arg::Number(outcome.credits_consumed),
-            Arg::Number(outcome.shortfall),
-            Arg::Number(outcome.balance),
-            Arg::Bool(outcome.is_duplicate),
-        ];
-        // SAFETY: PostgreSQL calls with the function's description.
-        unsafe {
-            let function = (*(*fcinfo.as_mut_ptr()).flinfo).fn_oid;
-            fcinfo.return_raw_datum(spi::result_of(function, &columns))
-        }
+    fn columns<T>(&self, take: impl FnOnce(&[Arg]) -> T) -> T {
+        take(&[
+            Arg::Int(self.usage_id),
+            Arg::Int(self.pool_id),
+            Arg::Text(&self.credit_type_id),
+            Arg::Number(self.credits_consumed),
+            Arg::Number(self.shortfall),
+            Arg::Number(self.balance),
+            Arg::Bool(self.is_duplicate),
+        ])
     }
 }
 
@@ -113,8 +92,8 @@ fn report_usage(
     on_insufficient: default!(Option<&str>, "'reject'"),
     update_behavior: default!(Option<&str>, "'delta'"),
     metadata: default!(Option<JsonText>, "NULL"),
-) -> UsageResult {
-    UsageResult(call(|| {
+) -> Composite<Outcome> {
+    Composite(call(|| {
         let customer_id = args::id("customer_id", customer_id)?;
         let arguments = Arguments {
             customer_id,
@@ -144,8 +123,8 @@ fn consume_credits(
     on_insufficient: default!(Option<&str>, "'reject'"),
     dimensions: default!(Option<JsonText>, "NULL"),
     metadata: default!(Option<JsonText>, "NULL"),
-) -> UsageResult {
-    UsageResult(call(|| {
+) -> Composite<Outcome> {
+    Composite(call(|| {
         let customer_id = args::id("customer_id", customer_id)?;
         let key = key(idempotency_key, || {
             Payload::default()

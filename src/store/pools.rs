@@ -157,7 +157,9 @@ pub fn read_by_name(customer_id: &str, resource_id: &str, credit_type_id: &str) 
         pool_columns!(),
         " FROM credit_pools.pool p WHERE p.customer_id = $1 AND p.scope_id = $2 AND p.credit_type_id = $3"
     ));
-    READ.first(&[Arg::Text(customer_id), Arg::Text(resource_id), Arg::Text(credit_type_id)], PoolRow::read)
+    direct::read_pool(customer_id, resource_id, credit_type_id, PoolRow::read).or_else(|| {
+        READ.first(&[Arg::Text(customer_id), Arg::Text(resource_id), Arg::Text(credit_type_id)], PoolRow::read)
+    })
 }
 
 pub fn lock(customer_id: &str, pool_id: i64) -> Option<PoolRow> {

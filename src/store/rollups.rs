@@ -4,6 +4,7 @@
 
 use credit_pools_domain::{Amount, Instant};
 
+use super::archive::all_entries;
 use super::spi::{Arg, Row, Statement};
 
 /// A pool and how far its sums have got: ledger rows up to `up_to_seq`, and usages that moved no credits up to
@@ -138,10 +139,14 @@ pub fn added_up(customer_id: &str, stretches: &[Stretch], starts: &[Instant], by
                             CASE WHEN b.back THEN NULL ELSE e.value END AS units,
                             CASE WHEN b.back THEN 0 ELSE 1 END AS events
                      FROM unnest($2, $3, $4, $5, $6) x (pool_id, after, up_to, from_time, to_time)
-                     JOIN credit_pools.ledger_entry e
+                     JOIN ",
+                all_entries!(),
+                " e
                        ON e.customer_id = $1 AND e.pool_id = x.pool_id AND e.seq > x.after AND e.seq <= x.up_to
                      CROSS JOIN LATERAL (SELECT e.entry_type = 'reverse' AS back) b
-                     LEFT JOIN credit_pools.ledger_entry u
+                     LEFT JOIN ",
+                all_entries!(),
+                " u
                        ON u.usage_id = CASE WHEN b.back THEN e.usage_id END AND u.customer_id = $1
                       AND u.credits IS NOT NULL
                      WHERE e.credits IS NOT NULL OR b.back) f
@@ -196,9 +201,11 @@ pub fn places(customer_id: &str, pool_id: i64, from: Instant, to: Instant) -> Ve
 
 /// When a row was written; `None` for one that is not there.
 pub fn recorded_at(customer_id: &str, pool_id: i64, seq: i64) -> Option<Instant> {
-    static FIND: Statement = Statement::read(
-        "SELECT recorded_at FROM credit_pools.ledger_entry WHERE customer_id = $1 AND pool_id = $2 AND seq = $3",
-    );
+    static FIND: Statement = Statement::read(concat!(
+        "SELECT e.recorded_at FROM ",
+        all_entries!(),
+        " e WHERE e.customer_id = $1 AND e.pool_id = $2 AND e.seq = $3",
+    ));
     FIND.first(&[Arg::Text(customer_id), Arg::Int(pool_id), Arg::Int(seq)], |row| row.time(1)).flatten()
 }
 
@@ -229,7 +236,9 @@ macro_rules! behind {
         concat!(
             "SELECT p.customer_id, p.pool_id, p.seq, g.up_to_seq, g.up_to_usage,
                     p.seq - g.up_to_seq >= $1 OR EXISTS (
-                        SELECT 1 FROM credit_pools.ledger_entry e
+                        SELECT 1 FROM ",
+            all_entries!(),
+            " e
                         WHERE e.customer_id = p.customer_id AND e.pool_id = p.pool_id AND e.seq < - g.up_to_usage
                         OFFSET $1 - 1)
              FROM ",
@@ -268,11 +277,12 @@ pub fn pools_in_use(rows: i64, looks: i64, step: i64) -> Vec<Behind> {
 
 /// The next usages that moved no credits, at most so many: the last of them, and how many they are.
 pub fn next_unbooked(customer_id: &str, pool_id: i64, up_to_usage: i64, limit: i64) -> Option<(i64, i64)> {
-    static FIND: Statement = Statement::new(
-        "SELECT - min(e.seq), count(*) FROM (
-             SELECT seq FROM credit_pools.ledger_entry
-             WHERE customer_id = $1 AND pool_id = $2 AND seq < - $3 ORDER BY seq DESC LIMIT $4) e",
-    );
+    static FIND: Statement = Statement::new(concat!(
+        "SELECT - min(x.seq), count(*) FROM (
+             SELECT e.seq FROM ",
+        all_entries!(),
+        " e WHERE e.customer_id = $1 AND e.pool_id = $2 AND e.seq < - $3 ORDER BY e.seq DESC LIMIT $4) x",
+    ));
     let args = [Arg::Text(customer_id), Arg::Int(pool_id), Arg::Int(up_to_usage), Arg::Int(limit)];
     FIND.first(&args, |row| row.int(1).zip(row.int(2))).flatten()
 }
@@ -280,17 +290,23 @@ pub fn next_unbooked(customer_id: &str, pool_id: i64, up_to_usage: i64, limit: i
 /// What the rows of customer $1's pool $2 behind $3 up to $4 say of usage.
 macro_rules! facts {
     () => {
-        "SELECT date_bin('15 minutes', COALESCE(u.effective_at, e.effective_at), '2000-01-01 00:00:00+00') AS quarter,
+        concat!(
+            "SELECT date_bin('15 minutes', COALESCE(u.effective_at, e.effective_at), '2000-01-01 00:00:00+00') AS quarter,
                     COALESCE(u.feature_id, e.feature_id, '') AS feature_id, e.seq,
                     CASE WHEN b.back THEN - e.amount ELSE e.credits END AS credits,
                     CASE WHEN b.back THEN 0 ELSE COALESCE(e.value, 0) END AS units,
                     CASE WHEN b.back THEN 0 ELSE 1 END AS events
-             FROM credit_pools.ledger_entry e
+             FROM ",
+            all_entries!(),
+            " e
              CROSS JOIN LATERAL (SELECT e.entry_type = 'reverse' AS back) b
-             LEFT JOIN credit_pools.ledger_entry u
+             LEFT JOIN ",
+            all_entries!(),
+            " u
                ON u.usage_id = CASE WHEN b.back THEN e.usage_id END AND u.customer_id = $1 AND u.credits IS NOT NULL
              WHERE e.customer_id = $1 AND e.pool_id = $2 AND e.seq > $3 AND e.seq <= $4
                AND (e.credits IS NOT NULL OR b.back)"
+        )
     };
 }
 
@@ -354,11 +370,10 @@ pub fn set_position(customer_id: &str, pool_id: i64) {
     SET.write(&[Arg::Text(customer_id), Arg::Int(pool_id)], 1);
 }
 
-/// Sums that are not what the ledger's rows make, a few of them: quarter and feature. Nothing for a pool whose first rows are not there any more.
+/// Sums that are not what the ledger's rows make, a few of them: quarter and feature.
 pub fn wrong_sums(customer_id: &str, pool_id: i64) -> Vec<(Instant, String)> {
     static PROGRESS: Statement = Statement::read(
         "SELECT g.up_to_seq, g.up_to_usage FROM credit_pools.usage_rollup_progress g
-         JOIN credit_pools.ledger_entry e ON e.customer_id = g.customer_id AND e.pool_id = g.pool_id AND e.seq = 1
          WHERE g.customer_id = $1 AND g.pool_id = $2",
     );
     static COMPARE: Statement = Statement::read(concat!(

@@ -126,6 +126,7 @@ mod raw {
 const NO_LOCK: pg_sys::LOCKMODE = pg_sys::NoLock as pg_sys::LOCKMODE;
 /// That of UPDATE and INSERT, also where a row is but locked: it will be written.
 const WRITE_LOCK: pg_sys::LOCKMODE = pg_sys::RowExclusiveLock as pg_sys::LOCKMODE;
+const READ_LOCK: pg_sys::LOCKMODE = pg_sys::AccessShareLock as pg_sys::LOCKMODE;
 const MOST_KEYS: usize = 3;
 /// Where the id of its usage is in a ledger row's values.
 const USAGE_ID: usize = 7;
@@ -185,21 +186,33 @@ pub struct Search<'t> {
 }
 
 impl<'t> Search<'t> {
-    /// In a snapshot of its own, which sees what this transaction has written. `None`: the layout holds no more.
+    /// In a snapshot of its own, which sees what this transaction has written, of rows that are to be written. `None`: the
+    /// layout holds no more.
     pub fn begin(table: &'t Table, index: Oid, keys: &[Arg]) -> Option<Search<'t>> {
+        Search::open(table, index, keys, WRITE_LOCK, true)
+    }
+
+    /// In the caller's snapshot, of rows that are but read.
+    pub fn begin_to_read(table: &'t Table, index: Oid, keys: &[Arg]) -> Option<Search<'t>> {
+        Search::open(table, index, keys, READ_LOCK, false)
+    }
+
+    fn open(table: &'t Table, index: Oid, keys: &[Arg], mode: pg_sys::LOCKMODE, latest: bool) -> Option<Search<'t>> {
         let (values, count) = key_values(keys)?;
         // SAFETY: see the module's invariants. The keys are of the types of the index's first columns, under the collation C.
         let (relation, index, scan, slot) = unsafe {
             guarded(|| {
-                raw::CommandCounterIncrement();
-                let relation = raw::table_open(table.oid, WRITE_LOCK);
-                let index = raw::index_open(index, WRITE_LOCK);
+                if latest {
+                    raw::CommandCounterIncrement();
+                }
+                let relation = raw::table_open(table.oid, mode);
+                let index = raw::index_open(index, mode);
                 if !layout::holds() {
                     raw::index_close(index, NO_LOCK);
                     raw::table_close(relation, NO_LOCK);
                     return None;
                 }
-                raw::PushActiveSnapshot(raw::GetTransactionSnapshot());
+                raw::PushActiveSnapshot(if latest { raw::GetTransactionSnapshot() } else { raw::GetActiveSnapshot() });
                 let slot = raw::MakeSingleTupleTableSlot((*relation).rd_att, &raw const pg_sys::TTSOpsBufferHeapTuple);
                 let scan = raw::index_beginscan(relation, index, raw::GetActiveSnapshot(), count as i32, 0);
                 rescan(scan, &values, count);

@@ -59,6 +59,24 @@ pub fn lock_pool<T>(
     Some((value, Places { layout, pool, grants: Vec::new() }))
 }
 
+/// Reads the pool of a name in the caller's snapshot. `None`: the statement may know of one.
+pub fn read_pool<T>(
+    customer_id: &str,
+    scope_id: &str,
+    credit_type_id: &str,
+    read: impl FnOnce(&Row) -> T,
+) -> Option<T> {
+    if !crate::settings::direct_access() {
+        return None;
+    }
+    let layout = layout::current()?;
+    let keys = [Arg::Text(customer_id), Arg::Text(scope_id), Arg::Text(credit_type_id)];
+    let mut search = Search::begin_to_read(&layout.pool, layout.pool_by_name, &keys)?;
+    let found = search.next().map(|image| search.read(&image, read));
+    search.end();
+    found
+}
+
 /// Locks the pools of many names (customer, scope, credit type) in the order of customers and ids, which `key` tells of what
 /// `read` has read. `None`: some may be locked, but they are to be locked and read by the statement.
 pub fn lock_pools<T, K: Ord>(
