@@ -32,7 +32,7 @@ BEGIN
             PERFORM set_config('credit_pools.direct_access', CASE t WHEN 'direct' THEN 'on' ELSE 'off' END, false);
             BEGIN
                 IF n % 10 = 9 THEN
-                    SELECT * INTO r FROM credit_pools.consume_credits(customer_id => t, resource_id => 'p' || n % 4, credit_type_id => 'credits', amount => 0.25 + n % 7, idempotency_key => 'c' || n % 90);
+                    SELECT * INTO r FROM credit_pools.consume_credits(customer_id => t, resource_id => 'p' || n % 90 % 4, credit_type_id => 'credits', amount => 0.25 + n % 90 % 7, idempotency_key => 'c' || n % 90);
                 ELSE
                     SELECT * INTO r FROM credit_pools.report_usage(customer_id => t, resource_id => CASE WHEN n % 5 < 4 THEN 'p' || n % 5 END, feature_id => CASE n % 3 WHEN 0 THEN 'chat' ELSE 'run' END,
                         value => round(1 + n * 31 % 23 / 3.0, 3), on_insufficient => CASE n % 4 WHEN 0 THEN 'cap' ELSE 'reject' END, idempotency_key => CASE WHEN n % 2 = 0 THEN 'k' || CASE WHEN n % 7 = 0 THEN n - 60 ELSE n END END,
@@ -81,7 +81,7 @@ SELECT is_direct('direct') AS repeatable_read;
 COMMIT;
 -- Whatever somebody adds to a table is done by the executor.
 CREATE TABLE seen (what text);
-CREATE FUNCTION see() RETURNS trigger LANGUAGE plpgsql AS $f$ BEGIN INSERT INTO seen VALUES (TG_TABLE_NAME || ' ' || TG_OP); RETURN NEW; END $f$;
+CREATE FUNCTION see() RETURNS trigger LANGUAGE plpgsql AS $f$ BEGIN INSERT INTO public.seen VALUES (TG_TABLE_NAME || ' ' || TG_OP); RETURN NEW; END $f$;
 CREATE TRIGGER of_somebody AFTER INSERT ON credit_pools.ledger_entry FOR EACH ROW EXECUTE FUNCTION see();
 SELECT is_direct('direct') AS trigger_on_ledger;
 DROP TRIGGER of_somebody ON credit_pools.ledger_entry;
