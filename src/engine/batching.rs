@@ -216,7 +216,7 @@ impl<'e, 'a> Batch<'e, 'a> {
     fn load_first(&mut self) {
         let bare = self.pools.iter_mut().filter(|pool| !pool.row.wallet.all_loaded && pool.row.places.is_some());
         let mut bare: Vec<&mut LockedPool> = bare.collect();
-        let mut wanted: Vec<_> = bare.iter_mut().filter_map(|pool| pool.row.to_draw()).collect();
+        let mut wanted: Vec<_> = bare.iter_mut().filter_map(|pool| pool.row.drawing()).collect();
         // How much will be drawn is not known yet.
         if let Some(found) = in_scratch_memory(|| grants::first_at(&mut wanted, Amount::MAX)) {
             for (pool, grants) in bare.into_iter().zip(found) {

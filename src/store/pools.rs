@@ -110,7 +110,7 @@ impl PoolRow {
 
 impl PoolRow {
     /// What it takes to read its grants without a statement.
-    pub fn to_draw(&mut self) -> Option<(&mut Places, &str, i64)> {
+    pub fn drawing(&mut self) -> Option<(&mut Places, &str, i64)> {
         self.places.as_mut().map(|places| (places, self.customer_id.as_str(), self.pool_id))
     }
 

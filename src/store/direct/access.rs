@@ -443,7 +443,8 @@ pub fn write_usage(layout: &Layout, entry: &[Arg], keyed: bool, updates: &[(&Tab
             let written = layout::holds() && insert_entry(layout, ledger, &entry, keyed);
             if written {
                 for (table, values, tuple) in &changes {
-                    let relation = raw::table_open(table.oid, WRITE_LOCK);
+                    // Locked when its row was read, for the whole transaction.
+                    let relation = raw::table_open(table.oid, NO_LOCK);
                     update_row(relation, table, tuple, values);
                     raw::table_close(relation, NO_LOCK);
                 }
