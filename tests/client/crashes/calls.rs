@@ -292,11 +292,7 @@ pub fn of_kind(kind: Kind, random: &mut StdRng, own: &mut Own, token: &str, cloc
             Call { flagged: false, statements: vec![sql], ..call(kind, &customer, String::new(), traces) }
         }
         Kind::Maintenance => {
-            let most = random.random_range(1..8);
-            let sql = match random.random_bool(0.5) {
-                true => format!("run_maintenance(max_pools => {most})"),
-                false => format!("archive_ledger(before => clock_timestamp(), max_rows => {most})"),
-            };
+            let sql = format!("run_maintenance(max_pools => {})", random.random_range(1..8));
             Call { flagged: false, ..call(kind, "", sql, Vec::new()) }
         }
     })
