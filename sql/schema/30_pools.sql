@@ -65,7 +65,9 @@ CREATE TABLE credit_pools.pool (
     UNIQUE (customer_id, scope_id, credit_type_id)
 ) WITH (fillfactor = 60);
 
-CREATE INDEX pool_by_resource ON credit_pools.pool (customer_id, resource_id, credit_type_id);
+-- The resource first: what looks for a pool by its customer and id must not find this index as good as the key, which it would
+-- as long as the table has no statistics.
+CREATE INDEX pool_by_resource ON credit_pools.pool (resource_id, customer_id, credit_type_id);
 -- The order in which maintenance takes them.
 CREATE INDEX pool_due ON credit_pools.pool (next_transition_at, customer_id, pool_id);
 
