@@ -62,11 +62,11 @@ CREATE TABLE credit_pools.pool (
     alert_percents numeric[],
     metadata jsonb,
     PRIMARY KEY (customer_id, pool_id),
-    UNIQUE (customer_id, scope_id, credit_type_id)
+    -- The scope first, as the resource below: what looks for a pool by customer and id must not find another index as good
+    -- as the key, which it would as long as the table has no statistics.
+    CONSTRAINT pool_of_scope UNIQUE (scope_id, customer_id, credit_type_id)
 ) WITH (fillfactor = 60);
 
--- The resource first: what looks for a pool by its customer and id must not find this index as good as the key, which it would
--- as long as the table has no statistics.
 CREATE INDEX pool_by_resource ON credit_pools.pool (resource_id, customer_id, credit_type_id);
 -- The order in which maintenance takes them.
 CREATE INDEX pool_due ON credit_pools.pool (next_transition_at, customer_id, pool_id);

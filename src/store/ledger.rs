@@ -369,8 +369,16 @@ pub fn insert_all(rows: &[Booked], actor: &str) -> bool {
         rows.iter().filter_map(|(pool, row, _)| Some((pool.customer_id.as_str(), row.usage_key()?))).collect();
     let entries: Vec<(&[Arg], bool)> =
         args.iter().zip(rows).map(|(args, (_, row, _))| (args.as_slice(), row.usage_key().is_some())).collect();
-    if let Some(free) = direct::insert_entries(&entries) {
-        return free && !has_any_key(&keys);
+    match direct::insert_entries(&entries) {
+        Some(Ok(())) => return !has_any_key(&keys),
+        Some(Err(taken)) => {
+            // By the statement it waits for whoever is taking the key. What comes of it is undone with the rest.
+            if let Some((pool, row, at)) = rows.get(taken) {
+                insert(pool, row, actor, *at);
+            }
+            return false;
+        }
+        None => {}
     }
     if !args.is_empty() && !args.iter().any(says_more) {
         return insert_plain(&args, actor);

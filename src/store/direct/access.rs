@@ -376,8 +376,8 @@ pub fn update_rows(table: &Table, updates: &[Update]) -> bool {
 }
 
 /// Inserts ledger rows, each with whether it carries a usage's key. `None`: the layout holds no more, and nothing was done.
-/// `Some(false)`: a key is taken, or being taken; the caller undoes the whole.
-pub fn insert_entries(layout: &Layout, entries: &[(&[Arg], bool)]) -> Option<bool> {
+/// `Some(Err)`: the key of that row is taken, or being taken; it is not there, others may be, and the caller undoes them.
+pub fn insert_entries(layout: &Layout, entries: &[(&[Arg], bool)]) -> Option<Result<(), usize>> {
     let rows: Vec<(Values, bool)> = entries.iter().map(|(entry, keyed)| (datums(entry), *keyed)).collect();
     let mut slots: Vec<*mut pg_sys::TupleTableSlot> = vec![ptr::null_mut(); rows.len()];
     // SAFETY: see the module's invariants. A virtual slot has room for a value per attribute of its shape.
@@ -388,7 +388,7 @@ pub fn insert_entries(layout: &Layout, entries: &[(&[Arg], bool)]) -> Option<boo
             let indexes = [&layout.ledger_key, &layout.ledger_place, &layout.ledger_usage];
             let opened = indexes.map(|index| raw::index_open(index.oid, WRITE_LOCK));
             let holds = layout::holds();
-            let mut free = true;
+            let mut taken = None;
             if holds {
                 for (slot, (entry, _)) in slots.iter_mut().zip(rows) {
                     *slot = entry_slot(layout, ledger, entry);
@@ -398,13 +398,15 @@ pub fn insert_entries(layout: &Layout, entries: &[(&[Arg], bool)]) -> Option<boo
                 raw::heap_multi_insert(ledger, slots.as_mut_ptr(), count, command, 0, ptr::null_mut());
                 use pg_sys::IndexUniqueCheck::{UNIQUE_CHECK_NO, UNIQUE_CHECK_PARTIAL, UNIQUE_CHECK_YES};
                 let checks = [UNIQUE_CHECK_PARTIAL, UNIQUE_CHECK_YES, UNIQUE_CHECK_NO];
-                'rows: for (slot, (entry, keyed)) in slots.iter().zip(rows) {
+                'rows: for (row, (slot, (entry, keyed))) in slots.iter().zip(rows).enumerate() {
                     let of_usage = !entry.get(USAGE_ID).is_none_or(|(_, null)| *null);
                     let wanted = [*keyed, true, of_usage];
                     for number in (0..3).filter(|number| wanted[*number]) {
                         let index = indexes[number];
                         if !enter(ledger, opened[number], index, *slot, checks[number]) && number == 0 {
-                            free = false;
+                            taken = Some(row);
+                            raw::CommandCounterIncrement();
+                            raw::simple_heap_delete(ledger, &raw mut (**slot).tts_tid);
                             break 'rows;
                         }
                     }
@@ -418,7 +420,7 @@ pub fn insert_entries(layout: &Layout, entries: &[(&[Arg], bool)]) -> Option<boo
             }
             raw::table_close(ledger, NO_LOCK);
             raw::CommandCounterIncrement();
-            holds.then_some(free)
+            holds.then_some(taken.map_or(Ok(()), Err))
         })
     }
 }

@@ -101,8 +101,7 @@ fn look_up() -> Option<Layout> {
     if !plain {
         return None;
     }
-    let name_key =
-        pool.index("pool_customer_id_scope_id_credit_type_id_key", "customer_id, scope_id, credit_type_id")?;
+    let name_key = pool.index("pool_of_scope", "scope_id, customer_id, credit_type_id")?;
     let burn_order = grant.index(
         "pool_grant_burn_order",
         "customer_id, pool_id, priority, unlimited, expires_at, plain, effective_at, created_at, grant_id",

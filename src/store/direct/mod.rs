@@ -36,6 +36,11 @@ fn ready() -> Option<Rc<Layout>> {
     layout::current()
 }
 
+/// A pool's name in the order of its index.
+fn name_key<'a>(customer_id: &'a str, scope_id: &'a str, credit_type_id: &'a str) -> [Arg<'a>; 3] {
+    [Arg::Text(scope_id), Arg::Text(customer_id), Arg::Text(credit_type_id)]
+}
+
 /// A pool that was locked here, with the places of its rows: they can be written here, too.
 pub struct Places {
     layout: Rc<Layout>,
@@ -51,7 +56,7 @@ pub fn lock_pool<T>(
     read: impl FnOnce(&Row) -> T,
 ) -> Option<(T, Places)> {
     let layout = ready()?;
-    let keys = [Arg::Text(customer_id), Arg::Text(scope_id), Arg::Text(credit_type_id)];
+    let keys = name_key(customer_id, scope_id, credit_type_id);
     let mut search = Search::begin(&layout.pool, layout.pool_by_name, &keys)?;
     let found = search.lock_next().map(|image| (search.read(&image, read), image));
     search.end();
@@ -70,7 +75,7 @@ pub fn read_pool<T>(
         return None;
     }
     let layout = layout::current()?;
-    let keys = [Arg::Text(customer_id), Arg::Text(scope_id), Arg::Text(credit_type_id)];
+    let keys = name_key(customer_id, scope_id, credit_type_id);
     let mut search = Search::begin_to_read(&layout.pool, layout.pool_by_name, &keys)?;
     let found = search.next().map(|image| search.read(&image, read));
     search.end();
@@ -88,7 +93,7 @@ pub fn lock_pools<T, K: Ord>(
     let mut search: Option<Search> = None;
     let mut found: Vec<(K, Image)> = Vec::with_capacity(names.len());
     for (customer_id, scope_id, credit_type_id) in names {
-        let keys = [Arg::Text(customer_id), Arg::Text(scope_id), Arg::Text(credit_type_id)];
+        let keys = name_key(customer_id, scope_id, credit_type_id);
         match &mut search {
             Some(search) => search.again(&keys)?,
             None => search = Some(Search::begin(&layout.pool, layout.pool_by_name, &keys)?),
@@ -117,8 +122,8 @@ pub fn lock_pools<T, K: Ord>(
 }
 
 /// Ledger rows of many usages, each with whether it carries a usage's key. `None`: to be inserted by the statement.
-/// `Some(false)`: a key is taken, and the caller undoes it all.
-pub fn insert_entries(entries: &[(&[Arg], bool)]) -> Option<bool> {
+/// `Some(Err)`: the key of that one is taken, or being taken, and the caller undoes the others.
+pub fn insert_entries(entries: &[(&[Arg], bool)]) -> Option<Result<(), usize>> {
     let layout = ready()?;
     access::insert_entries(&layout, entries)
 }
