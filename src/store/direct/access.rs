@@ -64,6 +64,9 @@ mod raw {
         pub fn index_endscan(scan: IndexScanDesc);
         pub fn heap_deform_tuple(tuple: HeapTuple, shape: TupleDesc, values: *mut Datum, nulls: *mut bool);
         pub fn simple_table_tuple_insert(relation: Relation, slot: *mut TupleTableSlot);
+        pub fn GetCurrentTransactionId() -> TransactionId;
+        pub fn SpeculativeInsertionLockAcquire(transaction: TransactionId) -> u32;
+        pub fn SpeculativeInsertionLockRelease(transaction: TransactionId);
         pub fn heap_multi_insert(
             relation: Relation,
             slots: *mut *mut TupleTableSlot,
@@ -405,6 +408,7 @@ pub fn insert_entries(layout: &Layout, entries: &[(&[Arg], bool)]) -> Option<Res
                         let index = indexes[number];
                         if !enter(ledger, opened[number], index, *slot, checks[number]) && number == 0 {
                             taken = Some(row);
+                            // So that the caller can wait for whoever has the key; it undoes the rest.
                             raw::CommandCounterIncrement();
                             raw::simple_heap_delete(ledger, &raw mut (**slot).tts_tid);
                             break 'rows;
@@ -463,18 +467,29 @@ pub fn write_usage(layout: &Layout, entry: &[Arg], keyed: bool, updates: &[(&Tab
 unsafe fn insert_entry(layout: &Layout, ledger: pg_sys::Relation, entry: &[(Datum, bool)], keyed: bool) -> bool {
     // SAFETY: see the module's invariants. A virtual slot has room for a value per attribute of its shape.
     unsafe {
-        let slot = entry_slot(layout, ledger, entry);
-        raw::simple_table_tuple_insert(ledger, slot);
         use pg_sys::IndexUniqueCheck::{UNIQUE_CHECK_NO, UNIQUE_CHECK_PARTIAL, UNIQUE_CHECK_YES};
-        // Asks whether the key is free and enters it in one: whoever else comes with it finds it taken.
-        let free = !keyed || open_and_enter(ledger, &layout.ledger_key, slot, UNIQUE_CHECK_PARTIAL);
+        let slot = entry_slot(layout, ledger, entry);
+        let mut free = true;
+        if keyed {
+            // As ON CONFLICT does: the row is there on trial, and where its key is taken goes again, as if it had never been
+            // (for logical decoding, too). Asking for the key and entering it are one: whoever else comes with it finds it taken.
+            let methods = &*(*ledger).rd_tableam;
+            let (Some(insert), Some(complete)) = (methods.tuple_insert_speculative, methods.tuple_complete_speculative)
+            else {
+                return false;
+            };
+            let transaction = raw::GetCurrentTransactionId();
+            let token = raw::SpeculativeInsertionLockAcquire(transaction);
+            insert(ledger, slot, raw::GetCurrentCommandId(true), 0, ptr::null_mut(), token);
+            free = open_and_enter(ledger, &layout.ledger_key, slot, UNIQUE_CHECK_PARTIAL);
+            complete(ledger, slot, token, free);
+            raw::SpeculativeInsertionLockRelease(transaction);
+        } else {
+            raw::simple_table_tuple_insert(ledger, slot);
+        }
         if free {
             open_and_enter(ledger, &layout.ledger_place, slot, UNIQUE_CHECK_YES);
             open_and_enter(ledger, &layout.ledger_usage, slot, UNIQUE_CHECK_NO);
-        } else {
-            // The row that was to carry it goes again, unseen by anybody.
-            raw::CommandCounterIncrement();
-            raw::simple_heap_delete(ledger, &raw mut (*slot).tts_tid);
         }
         raw::ExecDropSingleTupleTableSlot(slot);
         free
