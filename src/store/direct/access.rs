@@ -581,28 +581,43 @@ unsafe fn update_row(
         raw::ExecStoreVirtualTuple(slot);
         let mut enter = Default::default();
         raw::simple_table_tuple_update(relation, &mut tuple.t_self, slot, raw::GetActiveSnapshot(), &mut enter);
-        if has_moved(enter) {
-            enter_everywhere(relation, slot);
+        if let Some(which) = to_enter(enter) {
+            enter_everywhere(relation, slot, which);
         }
         raw::ExecDropSingleTupleTableSlot(slot);
     }
 }
 
-/// Whether the new version is on another page, or has changed what an index holds.
+/// Which indexes a new version is entered into.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Which {
+    /// It is on another page, or has changed what an index holds.
+    All,
+    /// Those that keep a summary of blocks (BRIN) of what has changed; for the others it is where it was.
+    #[cfg(not(feature = "pg15"))]
+    Summarizing,
+}
+
 #[cfg(feature = "pg15")]
-fn has_moved(enter: bool) -> bool {
-    enter
+fn to_enter(enter: bool) -> Option<Which> {
+    enter.then_some(Which::All)
 }
 #[cfg(not(feature = "pg15"))]
-fn has_moved(enter: pg_sys::TU_UpdateIndexes::Type) -> bool {
-    enter != pg_sys::TU_UpdateIndexes::TU_None
+fn to_enter(enter: pg_sys::TU_UpdateIndexes::Type) -> Option<Which> {
+    match enter {
+        pg_sys::TU_UpdateIndexes::TU_None => None,
+        pg_sys::TU_UpdateIndexes::TU_Summarizing => Some(Which::Summarizing),
+        _ => Some(Which::All),
+    }
 }
 
 /// Enters a new version of a row into all of its table's indexes, whichever these are.
 ///
 /// # Safety
 /// In `guarded`; the slot holds the version that was just written.
-unsafe fn enter_everywhere(relation: pg_sys::Relation, slot: *mut pg_sys::TupleTableSlot) {
+unsafe fn enter_everywhere(relation: pg_sys::Relation, slot: *mut pg_sys::TupleTableSlot, which: Which) {
+    #[cfg(feature = "pg15")]
+    let _ = which; // All: a new version in place is in no index there.
     // SAFETY: see the module's invariants. A relation that no query names has the range table's index 0.
     unsafe {
         let state = raw::CreateExecutorState();
@@ -619,7 +634,9 @@ unsafe fn enter_everywhere(relation: pg_sys::Relation, slot: *mut pg_sys::TupleT
             conflict,
             arbiters,
             #[cfg(not(feature = "pg15"))]
-            false,
+            {
+                which == Which::Summarizing
+            },
         );
         raw::ExecCloseIndices(&mut info);
         raw::FreeExecutorState(state);
