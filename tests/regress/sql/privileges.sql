@@ -12,7 +12,7 @@ SELECT t.typname AS open_to_public FROM pg_type t WHERE t.typnamespace = 'credit
 -- Every function that does SQL has the search_path pg_catalog, pg_temp, and nothing else in it. (clock reads a setting, refuse_ledger_change raises an error, catalogue_changed sends a signal, the reads_… are constants, access_support looks at privileges: none of them looks up a name. A procedure that commits may have no setting of its own: maintain writes every name and operator with its schema.)
 SELECT p.oid::regprocedure AS function, p.proconfig FROM pg_proc p
  WHERE p.pronamespace = 'credit_pools'::regnamespace AND NOT coalesce(p.proconfig @> ARRAY['search_path=pg_catalog, pg_temp'], false)
-   AND p.proname NOT IN ('clock', 'refuse_ledger_change', 'catalogue_changed', 'maintain', 'reads_all_customers', 'reads_own_customers', 'access_support') ORDER BY 1;
+   AND p.proname NOT IN ('clock', 'refuse_ledger_change', 'catalogue_changed', 'maintain', 'archive', 'reads_all_customers', 'reads_own_customers', 'access_support') ORDER BY 1;
 -- Every function that an application calls is SECURITY DEFINER, but for those that only read: they change to the owner after they have asked whose rows the caller may see.
 SELECT p.oid::regprocedure AS not_security_definer FROM pg_proc p
  WHERE p.pronamespace = 'credit_pools'::regnamespace AND NOT p.prosecdef AND p.prorettype <> 'trigger'::regtype
