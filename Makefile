@@ -5,7 +5,7 @@ export PG_CONFIG
 
 .PHONY: help setup demo shell build install test lint test-domain test-regress test-isolation test-client test-dump \
 	test-worker test-events test-standby test-replica test-upgrade test-payments test-ledger test-privileges test-docs pgspot \
-	sqlsmith torture check-majors bench bench-renewals clean
+	sqlsmith torture check-majors bench bench-quick bench-settings bench-bloat bench-renewals clean
 
 help: ## this table
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -63,8 +63,14 @@ torture: ## the strong tests with ever new seeds until MINUTES=10 are over (TEST
 	@scripts/torture
 check-majors: ## compile for the other PostgreSQL majors that are here
 	@scripts/check-majors
-bench: ## usage (plain, with a policy), batches and a metered table against a plain UPDATE and INSERT (SECONDS=10 ROUNDS=3 CLIENTS=8 SYNC="off on")
+bench: ## the whole benchmark, half an hour (PARTS="usage hot grants size batch reads chart bytes policy" SECONDS=3 ROUNDS=5 CLIENTS=8 SYNC="off on")
 	@DURATION="$(SECONDS)" bench/run # SECONDS means something else to bash
+bench-quick: ## fails when a keyed usage got slower against the floor (BOUND)
+	@bench/quick
+bench-settings: ## what server settings do to the figures
+	@DURATION="$(SECONDS)" bench/settings
+bench-bloat: ## what ten million updates of 1,000 pools leave behind (UPDATES=10000000 SAMPLE=500000)
+	@bench/bloat
 bench-renewals: ## renew very many pools at one instant (POOLS=1000000 SESSIONS=1 BATCH=1000)
 	@bench/renewals
 clean: ## remove what was built

@@ -21,6 +21,7 @@ extension_sql_file!("../sql/schema/30_pools.sql", name = "pools", requires = ["c
 extension_sql_file!("../sql/schema/35_archive.sql", name = "archive", requires = ["pools"]);
 extension_sql_file!("../sql/schema/40_recharge.sql", name = "recharge", requires = ["archive"]);
 extension_sql_file!("../sql/schema/45_events.sql", name = "events", requires = ["recharge"]);
+extension_sql_file!("../sql/schema/46_rollups.sql", name = "rollups", requires = ["events"]);
 extension_sql_file!(
     "../sql/schema/50_guards.sql",
     name = "guards",
@@ -35,7 +36,7 @@ extension_sql_file!(
 extension_sql_file!(
     "../sql/schema/55_access.sql",
     name = "access_tables",
-    requires = ["events", api::access::reads_all_customers, api::access::reads_own_customers]
+    requires = ["rollups", api::access::reads_all_customers, api::access::reads_own_customers]
 );
 extension_sql_file!(
     "../sql/schema/60_views.sql",

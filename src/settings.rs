@@ -13,7 +13,10 @@ static EVENTS: GucSetting<bool> = GucSetting::<bool>::new(true);
 static EVENT_NOTIFY: GucSetting<bool> = GucSetting::<bool>::new(false);
 static EVENT_RETENTION: GucSetting<i32> = GucSetting::<i32>::new(MONTH_IN_MINUTES);
 static EVENT_SOURCE: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(DEFAULT_SOURCE));
+static ROLLUP_ROWS: GucSetting<i32> = GucSetting::<i32>::new(1_000);
 static SHARD: GucSetting<i32> = GucSetting::<i32>::new(0);
+
+static DIRECT_ACCESS: GucSetting<bool> = GucSetting::<bool>::new(true);
 
 const MONTH_IN_MINUTES: i32 = 30 * 24 * 60;
 const DEFAULT_SOURCE: &std::ffi::CStr = c"/credit_pools";
@@ -45,6 +48,24 @@ pub fn register() {
         &SHARD,
         0,
         2047,
+        GucContext::Suset,
+        GucFlags::default(),
+    );
+    GucRegistry::define_bool_guc(
+        c"credit_pools.direct_access",
+        c"Whether usage goes to its tables and indexes directly, where it can, instead of by statements.",
+        c"Both do the same; statements take several times as long. For tests and for the case of doubt.",
+        &DIRECT_ACCESS,
+        GucContext::Suset,
+        GucFlags::default(),
+    );
+    GucRegistry::define_int_guc(
+        c"credit_pools.rollup_rows",
+        c"Ledger rows of a pool that must wait before maintenance adds them up for charts; 0: never.",
+        c"Charts are right at any setting: what has not been added up is read from the ledger.",
+        &ROLLUP_ROWS,
+        0,
+        i32::MAX,
         GucContext::Suset,
         GucFlags::default(),
     );
@@ -127,6 +148,10 @@ pub fn actor() -> Option<String> {
     non_empty(&ACTOR)
 }
 
+pub fn direct_access() -> bool {
+    DIRECT_ACCESS.get()
+}
+
 pub fn events_are_written() -> bool {
     EVENTS.get()
 }
@@ -139,6 +164,10 @@ pub fn events_are_notified() -> bool {
 pub fn event_retention() -> Option<i64> {
     let minutes = i64::from(EVENT_RETENTION.get());
     (minutes >= 0).then_some(minutes * 60_000_000)
+}
+
+pub fn rollup_rows() -> Option<i64> {
+    Some(i64::from(ROLLUP_ROWS.get())).filter(|rows| *rows > 0)
 }
 
 pub fn event_source() -> String {

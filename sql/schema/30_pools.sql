@@ -24,46 +24,50 @@ CREATE SEQUENCE credit_pools.reservation_id_seq AS bigint;
 -- alert_thresholds and alert_percents are the customer's own; NULL both, those of the credit type count. alert_granted is what
 -- percents are of, NULL until somebody needs it; it is so until alert_granted_until, when a grant that counts in it ends.
 --
--- What usage does not change stands behind what it does: an update logs all bytes from its first change to its last.
+-- The order of columns, here and in the two tables below: first those of fixed length and those in indexes, as an update
+-- looks at every one of these and only up to the first text are their places known; then what usage leaves alone; then what
+-- it changes, together, as an update logs all bytes from its first change to its last.
 --
 -- scope_id is resource_id with '' for the global scope, for the key; resource_id is NULL there, for the views.
 CREATE TABLE credit_pools.pool (
-    customer_id text COLLATE "C" NOT NULL,
     pool_id bigint NOT NULL,
+    scope_revision bigint NOT NULL,
+    next_transition_at timestamptz NOT NULL,
+    created_at timestamptz NOT NULL,
+    frozen boolean NOT NULL,
+    limited boolean NOT NULL,
+    customer_id text COLLATE "C" NOT NULL,
     scope_id text COLLATE "C" NOT NULL,
     resource_id text COLLATE "C",
     credit_type_id text COLLATE "C" NOT NULL,
-    seq bigint NOT NULL,
-    balance numeric NOT NULL,
     held numeric NOT NULL,
     unbacked numeric NOT NULL,
     debt numeric NOT NULL,
-    restricted numeric NOT NULL,
     granted numeric NOT NULL,
-    consumed numeric NOT NULL,
     expired numeric NOT NULL,
     voided numeric NOT NULL,
     overdraft_limit numeric NOT NULL,
-    frozen boolean NOT NULL,
-    limited boolean NOT NULL,
-    scope_revision bigint NOT NULL,
-    recharge_threshold numeric,
+    seq bigint NOT NULL,
+    last_recorded_at timestamptz NOT NULL,
+    balance numeric NOT NULL,
+    restricted numeric NOT NULL,
+    consumed numeric NOT NULL,
+    last_hash bytea NOT NULL,
     last_recharge_id bigint,
     breaker_opened_at timestamptz,
-    next_transition_at timestamptz NOT NULL,
-    last_hash bytea NOT NULL,
-    last_recorded_at timestamptz NOT NULL,
-    metadata jsonb,
-    created_at timestamptz NOT NULL,
+    alert_granted_until timestamptz,
+    recharge_threshold numeric,
+    alert_granted numeric,
     alert_thresholds numeric[],
     alert_percents numeric[],
-    alert_granted numeric,
-    alert_granted_until timestamptz,
+    metadata jsonb,
     PRIMARY KEY (customer_id, pool_id),
-    UNIQUE (customer_id, scope_id, credit_type_id)
+    -- The scope first, as the resource below: what looks for a pool by customer and id must not find another index as good
+    -- as the key, which it would as long as the table has no statistics.
+    CONSTRAINT pool_of_scope UNIQUE (scope_id, customer_id, credit_type_id)
 ) WITH (fillfactor = 60);
 
-CREATE INDEX pool_by_resource ON credit_pools.pool (customer_id, resource_id, credit_type_id);
+CREATE INDEX pool_by_resource ON credit_pools.pool (resource_id, customer_id, credit_type_id);
 -- The order in which maintenance takes them.
 CREATE INDEX pool_due ON credit_pools.pool (next_transition_at, customer_id, pool_id);
 
@@ -95,22 +99,25 @@ CREATE INDEX schedule_of_pool ON credit_pools.schedule (customer_id, pool_id);
 -- expires_at 'infinity' is never. unlimited and plain are feature_ids IS NULL and category <> 'promotional',
 -- as columns for the order of consumption.
 CREATE TABLE credit_pools.pool_grant (
-    customer_id text COLLATE "C" NOT NULL,
     grant_id bigint NOT NULL,
     pool_id bigint NOT NULL,
-    category text NOT NULL,
+    effective_at timestamptz NOT NULL,
+    expires_at timestamptz NOT NULL,
+    created_at timestamptz NOT NULL,
     priority smallint NOT NULL,
+    unlimited boolean NOT NULL,
+    plain boolean NOT NULL,
+    unpaid boolean NOT NULL,
+    customer_id text COLLATE "C" NOT NULL,
+    status text NOT NULL,
+    schedule_id bigint,
+    period_start timestamptz,
+    category text NOT NULL,
     amount numeric NOT NULL,
-    consumed numeric NOT NULL,
     held numeric NOT NULL,
     expired numeric NOT NULL,
     voided numeric NOT NULL,
-    status text NOT NULL,
-    unpaid boolean NOT NULL,
-    effective_at timestamptz NOT NULL,
-    expires_at timestamptz NOT NULL,
-    unlimited boolean NOT NULL,
-    plain boolean NOT NULL,
+    consumed numeric NOT NULL,
     feature_ids text[] COLLATE "C",
     price numeric,
     price_currency text,
@@ -119,14 +126,11 @@ CREATE TABLE credit_pools.pool_grant (
     subscription_id text COLLATE "C",
     plan_id text COLLATE "C",
     entry_id text COLLATE "C",
-    period_start timestamptz,
-    schedule_id bigint,
     source_grant_id bigint,
     recharge_id bigint,
     display_name text,
     reason text,
     metadata jsonb,
-    created_at timestamptz NOT NULL,
     PRIMARY KEY (customer_id, grant_id),
     -- A plan entry grants at most once per period of a subscription. NULLs, of other grants, do not meet.
     CONSTRAINT pool_grant_once_per_period UNIQUE (customer_id, schedule_id, period_start)
@@ -144,29 +148,29 @@ CREATE INDEX pool_grant_burn_order ON credit_pools.pool_grant
 -- seq = -usage_id: it is a usage event, not a ledger entry. A shortfall below zero is what a lower total of a period
 -- (update_behavior set) gave back.
 CREATE TABLE credit_pools.ledger_entry (
-    customer_id text COLLATE "C" NOT NULL,
     pool_id bigint NOT NULL,
     seq bigint NOT NULL,
+    effective_at timestamptz NOT NULL,
+    recorded_at timestamptz NOT NULL,
+    grant_id bigint,
+    usage_id bigint,
+    recharge_id bigint,
+    payload_digest bigint,
+    customer_id text COLLATE "C" NOT NULL,
     entry_type text NOT NULL,
     amount numeric NOT NULL,
     balance_after numeric NOT NULL,
-    grant_id bigint,
-    usage_id bigint,
     feature_id text COLLATE "C",
     value numeric,
     credits numeric,
     shortfall numeric,
     rate numeric,
     reservation_id text COLLATE "C",
-    recharge_id bigint,
     idempotency_key text COLLATE "C",
-    payload_digest bigint,
     actor text NOT NULL,
     reason text,
     dimensions jsonb,
     metadata jsonb,
-    effective_at timestamptz NOT NULL,
-    recorded_at timestamptz NOT NULL,
     entry_hash bytea,
     PRIMARY KEY (customer_id, pool_id, seq)
 );
@@ -250,6 +254,27 @@ CREATE TABLE credit_pools.spending_limit (
     updated_at timestamptz NOT NULL,
     PRIMARY KEY (customer_id, credit_type_id, all_resources, scope_id, per)
 ) WITH (fillfactor = 60);
+
+-- The row of report_usage and consume_credits.
+CREATE TYPE credit_pools.usage_result AS (
+    usage_id bigint,
+    pool_id bigint,
+    credit_type_id text,
+    credits_consumed numeric,
+    shortfall numeric,
+    balance numeric,
+    is_duplicate boolean
+);
+
+-- The row of check_credits.
+CREATE TYPE credit_pools.check_result AS (
+    is_granted boolean,
+    denial_reason text,
+    balance numeric,
+    required numeric,
+    pool_id bigint,
+    credit_type_id text
+);
 
 -- Keys of the calls other than usage, with what the first call returned.
 CREATE TABLE credit_pools.idempotency_key (

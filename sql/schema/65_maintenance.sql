@@ -7,6 +7,7 @@ LANGUAGE plpgsql AS $$
 DECLARE
     done pg_catalog.int8;
     other pg_catalog.int8;
+    rolled_up pg_catalog.int8;
     failed pg_catalog.int8;
     remaining pg_catalog.int8;
     batches pg_catalog.int4 := 0;
@@ -19,16 +20,18 @@ BEGIN
     LOOP
         SELECT pg_catalog.sum(m.processed) FILTER (WHERE m.task OPERATOR(pg_catalog.=) 'pools'),
                pg_catalog.sum(m.processed) FILTER (WHERE m.task OPERATOR(pg_catalog.=) ANY (ARRAY['recharges', 'subscriptions', 'events'])),
+               pg_catalog.sum(m.processed) FILTER (WHERE m.task OPERATOR(pg_catalog.=) 'rolled_up'),
                pg_catalog.sum(m.processed) FILTER (WHERE m.task OPERATOR(pg_catalog.=) 'failed'),
                pg_catalog.sum(m.processed) FILTER (WHERE m.task OPERATOR(pg_catalog.=) 'remaining')
-        INTO done, other, failed, remaining
+        INTO done, other, rolled_up, failed, remaining
         FROM credit_pools.run_maintenance(batch_size) m;
         COMMIT;
         batches := batches OPERATOR(pg_catalog.+) 1;
         IF done OPERATOR(pg_catalog.>) 0 THEN
             RAISE NOTICE 'credit_pools: batch %, % pools done, % failed, % remaining', batches, done, failed, remaining;
         END IF;
-        EXIT WHEN (other OPERATOR(pg_catalog.=) 0
+        -- As many rows as a batch adds up (engine/rolling_up.rs): there may be more.
+        EXIT WHEN (other OPERATOR(pg_catalog.=) 0 AND rolled_up OPERATOR(pg_catalog.<) 100000
                    AND (done OPERATOR(pg_catalog.=) 0 OR remaining OPERATOR(pg_catalog.=) 0))
             OR batches OPERATOR(pg_catalog.>=) max_batches;
     END LOOP;

@@ -1,6 +1,8 @@
 -- What psql's \d+ and \dv+ say.
 COMMENT ON SCHEMA credit_pools IS 'Credit pools: one wallet per customer resource and credit type. Read the views (plural names), write through the functions.';
 
+COMMENT ON TYPE credit_pools.usage_result IS 'The row of report_usage and consume_credits: the usage''s id, the pool and credit type that it was charged to, the credits that it took, what cap left uncovered (shortfall), the pool''s balance at the end of the call, and whether its key was used before';
+COMMENT ON TYPE credit_pools.check_result IS 'The row of check_credits: whether the usage would be accepted now and, if not, by which error; what it may touch (balance), what it needs (required), and the pool and credit type that it would be charged to';
 COMMENT ON TABLE credit_pools.credit_type IS 'Credit currencies and their decimal places (scale)';
 COMMENT ON TABLE credit_pools.feature IS 'What can be used and metered';
 COMMENT ON TABLE credit_pools.plan IS 'Plans that subscriptions are provisioned with';
@@ -19,6 +21,10 @@ COMMENT ON TABLE credit_pools.archived_usage IS 'Append-only. The keys of the us
 COMMENT ON TABLE credit_pools.ledger_archive_head IS 'Append-only. How far each pool''s rows are archived, with the hash of the last: one row each time that some moved';
 COMMENT ON TABLE credit_pools.usage_reversal IS 'What has been taken back of each usage, in credits';
 COMMENT ON TABLE credit_pools.usage_total IS 'Totals of features per billing period, for usage reported as a new total; up to up_to_seq and up_to_usage';
+COMMENT ON TABLE credit_pools.usage_rollup IS 'Usage by quarter of an hour and feature (empty = plain credits), for charts: credits less what was taken back, units, usages. Made by maintenance from the ledger; read usage_chart.';
+COMMENT ON TABLE credit_pools.usage_rollup_place IS 'Where in the ledger the rows of a quarter of an hour lie that usage_rollup has';
+COMMENT ON TABLE credit_pools.usage_rollup_progress IS 'Up to which ledger row, and which usage that moved no credits, usage_rollup has a pool''s usage';
+COMMENT ON TABLE credit_pools.usage_rollup_position IS 'The pool that maintenance looked at last for usage to add up; at most one row';
 COMMENT ON TABLE credit_pools.reservation IS 'Holds, open and closed; grant_ids and parts = what is still held of which grant, NULL = of the overdraft. Read the view reservations.';
 COMMENT ON TABLE credit_pools.spending_limit IS 'Spending limits and what was used in the window that they name; read the view limits.';
 COMMENT ON TABLE credit_pools.idempotency_key IS 'Keys of the calls other than usage, with what the first call returned; kept for ever';

@@ -246,10 +246,7 @@ pub fn key(value: Option<&str>) -> Result<Option<&str>> {
 
 /// A number by its value, not by how it was written.
 pub fn number_text(value: &Option<AnyNumeric>) -> Option<String> {
-    value.as_ref().map(|number| {
-        let text = number.to_string();
-        Amount::parse(&text).map_or(text, |amount| amount.to_string())
-    })
+    value.as_ref().map(|number| spi::amount(number).map_or_else(|_| number.to_string(), |amount| amount.to_string()))
 }
 
 /// Arguments as a payload sees them, before any check: a number by its value, not by how it was written.

@@ -5,16 +5,32 @@ use pgrx::JsonB;
 use pgrx::prelude::*;
 
 use super::args::{self, JsonText};
+use super::composite::{Composite, Row};
 use super::reservations::what;
 use super::usage::Arguments;
 use super::{call, read, visible, visible_customer};
-use crate::engine::checking;
+use crate::engine::checking::{self, Checked};
 use crate::engine::explaining;
 use crate::engine::usage::{Behavior, Request};
 use crate::error::Error;
-use crate::store::spi;
+use crate::store::spi::{self, Arg};
 
-#[pg_extern]
+impl Row for Checked {
+    const TYPE: &'static str = "credit_pools.check_result";
+
+    fn columns<T>(&self, take: impl FnOnce(&[Arg]) -> T) -> T {
+        take(&[
+            Arg::Bool(self.denial.is_none()),
+            Arg::MaybeText(self.denial),
+            Arg::Number(self.balance),
+            Arg::MaybeNumber(self.required),
+            Arg::MaybeInt(self.pool_id),
+            Arg::MaybeText(self.credit_type_id.as_deref()),
+        ])
+    }
+}
+
+#[pg_extern(requires = ["pools"])]
 #[search_path(pg_catalog, pg_temp)]
 fn check_credits(
     customer_id: default!(Option<&str>, "NULL"),
@@ -24,18 +40,8 @@ fn check_credits(
     amount: default!(Option<AnyNumeric>, "NULL"),
     value: default!(Option<AnyNumeric>, "NULL"),
     dimensions: default!(Option<JsonText>, "NULL"),
-) -> TableIterator<
-    'static,
-    (
-        name!(is_granted, bool),
-        name!(denial_reason, Option<String>),
-        name!(balance, AnyNumeric),
-        name!(required, Option<AnyNumeric>),
-        name!(pool_id, Option<i64>),
-        name!(credit_type_id, Option<String>),
-    ),
-> {
-    let checked = read(|reach| {
+) -> Composite<Checked> {
+    Composite(read(|reach| {
         let (customer_id, resource_id) = (args::id("customer_id", customer_id)?, args::resource(resource_id)?);
         visible(reach, customer_id, resource_id)?;
         checking::check(&Request {
@@ -48,15 +54,7 @@ fn check_credits(
             dimensions: args::object("dimensions", &dimensions)?,
             metadata: None,
         })
-    });
-    TableIterator::once((
-        checked.denial.is_none(),
-        checked.denial.map(str::to_owned),
-        spi::numeric(checked.balance),
-        checked.required.map(spi::numeric),
-        checked.pool_id,
-        checked.credit_type_id,
-    ))
+    }))
 }
 
 #[pg_extern(security_definer)]

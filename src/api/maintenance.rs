@@ -28,6 +28,7 @@ fn run_maintenance(
             ("recharges", done.recharges),
             ("subscriptions", done.subscriptions),
             ("events", done.events),
+            ("rolled_up", done.rolled_up),
             ("failed", done.failed),
             ("remaining", done.remaining),
         ]

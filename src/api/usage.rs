@@ -4,36 +4,27 @@ use pgrx::prelude::*;
 
 use super::args::{self, Described, JsonText};
 use super::call;
+use super::composite::{Composite, Row};
 use crate::engine::replay::{self, Payload};
 use crate::engine::reversing;
 use crate::engine::usage::{self, Behavior, Key, Outcome, Request, What};
 use crate::error::Result;
-use crate::store::spi;
+use crate::store::spi::{self, Arg};
 
-/// The row of the functions below, which must spell it out for their SQL declaration.
-type UsageRow = TableIterator<
-    'static,
-    (
-        name!(usage_id, i64),
-        name!(pool_id, i64),
-        name!(credit_type_id, String),
-        name!(credits_consumed, AnyNumeric),
-        name!(shortfall, AnyNumeric),
-        name!(balance, AnyNumeric),
-        name!(is_duplicate, bool),
-    ),
->;
+impl Row for Outcome {
+    const TYPE: &'static str = "credit_pools.usage_result";
 
-fn row(outcome: Outcome) -> UsageRow {
-    TableIterator::once((
-        outcome.usage_id,
-        outcome.pool_id,
-        outcome.credit_type_id,
-        spi::numeric(outcome.credits_consumed),
-        spi::numeric(outcome.shortfall),
-        spi::numeric(outcome.balance),
-        outcome.is_duplicate,
-    ))
+    fn columns<T>(&self, take: impl FnOnce(&[Arg]) -> T) -> T {
+        take(&[
+            Arg::Int(self.usage_id),
+            Arg::Int(self.pool_id),
+            Arg::Text(&self.credit_type_id),
+            Arg::Number(self.credits_consumed),
+            Arg::Number(self.shortfall),
+            Arg::Number(self.balance),
+            Arg::Bool(self.is_duplicate),
+        ])
+    }
 }
 
 fn key<'a>(value: Option<&'a str>, payload: impl FnOnce() -> Payload) -> Result<Option<Key<'a>>> {
@@ -88,7 +79,7 @@ impl<'a> Arguments<'a> {
     }
 }
 
-#[pg_extern(security_definer)]
+#[pg_extern(security_definer, requires = ["pools"])]
 #[search_path(pg_catalog, pg_temp)]
 fn report_usage(
     customer_id: default!(Option<&str>, "NULL"),
@@ -101,19 +92,8 @@ fn report_usage(
     on_insufficient: default!(Option<&str>, "'reject'"),
     update_behavior: default!(Option<&str>, "'delta'"),
     metadata: default!(Option<JsonText>, "NULL"),
-) -> TableIterator<
-    'static,
-    (
-        name!(usage_id, i64),
-        name!(pool_id, i64),
-        name!(credit_type_id, String),
-        name!(credits_consumed, AnyNumeric),
-        name!(shortfall, AnyNumeric),
-        name!(balance, AnyNumeric),
-        name!(is_duplicate, bool),
-    ),
-> {
-    row(call(|| {
+) -> Composite<Outcome> {
+    Composite(call(|| {
         let customer_id = args::id("customer_id", customer_id)?;
         let arguments = Arguments {
             customer_id,
@@ -131,7 +111,7 @@ fn report_usage(
     }))
 }
 
-#[pg_extern(security_definer)]
+#[pg_extern(security_definer, requires = ["pools"])]
 #[search_path(pg_catalog, pg_temp)]
 fn consume_credits(
     customer_id: default!(Option<&str>, "NULL"),
@@ -143,19 +123,8 @@ fn consume_credits(
     on_insufficient: default!(Option<&str>, "'reject'"),
     dimensions: default!(Option<JsonText>, "NULL"),
     metadata: default!(Option<JsonText>, "NULL"),
-) -> TableIterator<
-    'static,
-    (
-        name!(usage_id, i64),
-        name!(pool_id, i64),
-        name!(credit_type_id, String),
-        name!(credits_consumed, AnyNumeric),
-        name!(shortfall, AnyNumeric),
-        name!(balance, AnyNumeric),
-        name!(is_duplicate, bool),
-    ),
-> {
-    row(call(|| {
+) -> Composite<Outcome> {
+    Composite(call(|| {
         let customer_id = args::id("customer_id", customer_id)?;
         let key = key(idempotency_key, || {
             Payload::default()

@@ -32,6 +32,8 @@ pub enum AmountError {
 impl Amount {
     pub const ZERO: Amount = Amount(0);
     pub const ONE: Amount = Amount(ONE);
+    /// More than any sum can be.
+    pub const MAX: Amount = Amount(i128::MAX);
 
     pub const fn from_units(units: i64) -> Amount {
         Amount(units as i128 * ONE)
@@ -67,7 +69,8 @@ impl Amount {
     /// How many decimal places the amount needs.
     pub fn decimals(self) -> u32 {
         let mut rest = self.0.unsigned_abs();
-        if rest == 0 {
+        // Most amounts are whole; the rest goes digit by digit.
+        if rest.is_multiple_of(ONE as u128) {
             return 0;
         }
         let mut decimals = MAX_SCALE;

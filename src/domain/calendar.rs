@@ -197,6 +197,20 @@ impl Zone {
         Ok((low, self.step(anchor, span, low)?, self.step(anchor, span, low.saturating_add(1))?))
     }
 
+    /// What the wall clock says, in microseconds from 00:00.
+    pub fn past_midnight(&self, at: Instant) -> Result<i64, CalendarError> {
+        let time = self.local(at)?.time();
+        let seconds = (i64::from(time.hour()) * 60 + i64::from(time.minute())) * 60 + i64::from(time.second());
+        Ok(seconds * 1_000_000 + i64::from(time.subsec_nanosecond() / 1_000))
+    }
+
+    /// So many microseconds past midnight on the wall clock of the day that `day` lies in.
+    pub fn clock_time(&self, day: Instant, micros: i64) -> Result<Instant, CalendarError> {
+        let midnight = self.local(day)?.date().at(0, 0, 0, 0);
+        let passed = jiff::Span::new().try_microseconds(micros).map_err(|_| CalendarError::OutOfRange)?;
+        self.instant(midnight.checked_add(passed).map_err(|_| CalendarError::OutOfRange)?)
+    }
+
     /// The calendar window that `at` lies in, for spending limits: whole months are counted from January
     /// 2000, whole days from Monday 3 January 2000 (so 7 days are a week from Monday), elapsed time from
     /// 2000-01-01 00:00 UTC. Months, days and time cannot be mixed.

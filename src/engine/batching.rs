@@ -214,13 +214,22 @@ impl<'e, 'a> Batch<'e, 'a> {
     }
 
     fn load_first(&mut self) {
-        let bare = self.pools.iter().filter(|pool| !pool.row.wallet.all_loaded);
+        let bare = self.pools.iter_mut().filter(|pool| !pool.row.wallet.all_loaded && pool.row.places.is_some());
+        let mut bare: Vec<&mut LockedPool> = bare.collect();
+        let mut wanted: Vec<_> = bare.iter_mut().filter_map(|pool| pool.row.drawing()).collect();
+        // How much will be drawn is not known yet.
+        if let Some(found) = in_scratch_memory(|| grants::first_at(&mut wanted, Amount::MAX)) {
+            for (pool, grants) in bare.into_iter().zip(found) {
+                pool.put_first(grants);
+            }
+        }
+        let bare = self.pools.iter().filter(|pool| !pool.row.wallet.all_loaded && !pool.row.wallet.prefix_loaded);
         let wanted: Vec<(&str, i64)> = bare.map(|pool| (pool.row.customer_id.as_str(), pool.row.pool_id)).collect();
         let mut first: HashMap<i64, Vec<_>> = HashMap::new();
         for (pool_id, grant) in in_scratch_memory(|| grants::first_to_draw_of(&wanted)) {
             first.entry(pool_id).or_default().push(grant);
         }
-        for pool in self.pools.iter_mut().filter(|pool| !pool.row.wallet.all_loaded) {
+        for pool in self.pools.iter_mut().filter(|pool| !pool.row.wallet.all_loaded && !pool.row.wallet.prefix_loaded) {
             pool.put_first(first.remove(&pool.row.pool_id).unwrap_or_default());
         }
     }

@@ -54,20 +54,30 @@ pub fn check(request: &Request) -> Result<Checked> {
 fn try_out(request: &Request, checked: &mut Checked) -> Result<()> {
     let now = clock::statement_start();
     let at = request.occurred_at.unwrap_or(now);
-    let (credit_type_id, quote) = match request.what {
+    let find = |credit_type_id: &str| pools::read_by_name(request.customer_id, request.resource_id, credit_type_id);
+    let (credit_type_id, quote, row) = match request.what {
         What::Feature { feature_id, value } => {
-            let quote = pricing::resolve(request, feature_id, at, true).quote;
+            // As the session remembers the subscription, if the pool's row says that it is still the one.
+            let known = pricing::resolve(request, feature_id, at, false);
+            let pool = known.quote.as_ref().and_then(|quote| find(&quote.rate.credit_type_id));
+            let (quote, pool) = match pool {
+                Some(pool) if !known.is_stale(pool.scope_revision) => (known.quote, Some(pool)),
+                _ => {
+                    let quote = pricing::resolve(request, feature_id, at, true).quote;
+                    let pool = quote.as_ref().and_then(|quote| find(&quote.rate.credit_type_id));
+                    (quote, pool)
+                }
+            };
             let quote = quote.ok_or_else(|| pricing::why_not(request, feature_id, value, at))?;
-            (quote.rate.credit_type_id.clone(), Some((quote, value)))
+            (quote.rate.credit_type_id.clone(), Some((quote, value)), pool)
         }
         What::Credits { credit_type_id, amount } => {
             check_plain(credit_type_id, amount)?;
             checked.required = Some(amount);
-            (credit_type_id.to_owned(), None)
+            (credit_type_id.to_owned(), None, find(credit_type_id))
         }
     };
     checked.credit_type_id = Some(credit_type_id.clone());
-    let row = pools::read_by_name(request.customer_id, request.resource_id, &credit_type_id);
     if let Some((quote, value)) = &quote {
         let now = row.as_ref().map_or(now, |row| now.max(row.last_recorded_at));
         checked.required = Some(pricing::cost_now(request, quote, *value, now)?);

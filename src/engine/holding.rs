@@ -102,7 +102,7 @@ fn put_aside(request: &Request, payload: &Payload) -> Result<Held> {
     let now = pool.now;
     let expires_at = end_of(now, request.ttl)?;
     let feature_id = request.usage.what.feature();
-    pool.load_first();
+    pool.load_first(cost);
     pool.load_limits();
     pool.ask(|wallet| wallet.reserve(&id, cost, feature_id, expires_at, now))?;
     pool.spend(cost);

@@ -4,7 +4,7 @@ use credit_pools_domain::{EntryType, Instant};
 use pgrx::{check_for_interrupts, warning};
 
 use super::pool::LockedPool;
-use super::{looking_again, outbox, plan_pools};
+use super::{looking_again, outbox, plan_pools, rolling_up};
 use crate::clock;
 use crate::error::{Error, Result};
 use crate::store::isolate::{attempt, in_scratch_memory};
@@ -30,6 +30,8 @@ pub struct Done {
     pub subscriptions: i64,
     /// Events that nobody needs any more.
     pub events: i64,
+    /// Ledger rows that were added to the sums that charts read.
+    pub rolled_up: i64,
     pub failed: i64,
     /// Still due, up to `pools::MOST_COUNTED`: locked by others, failed, or left for the next call.
     pub remaining: i64,
@@ -38,7 +40,11 @@ pub struct Done {
 impl Done {
     /// Whether another run would find something to do: a piece was done of what comes in pieces.
     pub fn leaves_more(&self) -> bool {
-        (self.pools > 0 && self.remaining > 0) || self.recharges > 0 || self.subscriptions > 0 || self.events > 0
+        (self.pools > 0 && self.remaining > 0)
+            || self.recharges > 0
+            || self.subscriptions > 0
+            || self.events > 0
+            || self.rolled_up >= rolling_up::MOST_ROWS
     }
 
     fn add(&mut self, other: &Done) {
@@ -93,6 +99,7 @@ pub fn run(max_pools: Option<i64>) -> Result<Done> {
     (done.recharges, done.failed) = (looked_at, done.failed + failed);
     done.subscriptions = end_subscriptions(now, max_pools.is_none());
     done.events = outbox::delete_old(max_pools.is_none());
+    done.rolled_up = rolling_up::roll_up(max_pools);
     done.remaining = pools::count_due(now);
     Ok(done)
 }

@@ -44,6 +44,7 @@ pub fn open_or_lock(
         last_recorded_at: now,
         limited: limits::any_for(customer_id, credit_type_id, resource_id),
         metadata: metadata.map(str::to_owned),
+        places: None,
     };
     if pools::insert(&row, now) {
         return Ok((LockedPool::opened(row, now), true));

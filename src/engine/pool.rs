@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use credit_pools_domain::{
-    Amount, Entry, EntryType, Grant, Hold, HoldStatus, Instant, Limit, MAX_INTEGER_DIGITS, Refusal, Wallet,
+    Amount, Entry, EntryType, Grant, Hold, HoldStatus, Instant, Limit, MAX_INTEGER_DIGITS, Refusal, Status, Wallet,
 };
 
 use super::limiting::Limits;
@@ -138,7 +138,7 @@ impl LockedPool {
     pub fn reload(&mut self) -> Result<()> {
         let limits = self.limits.take();
         *self = LockedPool { limits, ..LockedPool::lock(&self.row.customer_id, self.row.pool_id)? };
-        self.load_first();
+        self.load_first(Amount::ZERO);
         Ok(())
     }
 
@@ -155,10 +155,14 @@ impl LockedPool {
         if self.stale { self.reload() } else { Ok(()) }
     }
 
-    /// Loads the grants that usage draws from first.
-    pub fn load_first(&mut self) {
+    /// Loads the grants that a usage of `needed` draws from first, or a few more.
+    pub fn load_first(&mut self, needed: Amount) {
         if !self.row.wallet.all_loaded && self.row.wallet.grants.is_empty() {
-            self.row.wallet.grants = grants::first_to_draw(&self.row.customer_id, self.row.pool_id);
+            let PoolRow { customer_id, pool_id, places, .. } = &mut self.row;
+            let direct = places.as_mut().and_then(|places| {
+                grants::first_at(&mut [(places, customer_id, *pool_id)], needed).and_then(|mut found| found.pop())
+            });
+            self.row.wallet.grants = direct.unwrap_or_else(|| grants::first_to_draw(customer_id, *pool_id));
             self.row.wallet.prefix_loaded = true;
         }
     }
@@ -271,6 +275,8 @@ impl LockedPool {
         let actor = spi::actor();
         let now = self.now;
         let (due, is_usage) = (self.due, note.usage.is_some());
+        // Once written, the rows are elsewhere.
+        let places = self.row.places.take();
         let rows = self.book(note, &actor);
         let wallet = &self.row.wallet;
         let changed: Vec<&Grant> = wallet.grants.iter().filter(|g| g.dirty || g.fresh).collect();
@@ -284,7 +290,8 @@ impl LockedPool {
             && is_plain_draw(&row.entry, grant)
         {
             self.stale = self.is_low();
-            return ledger::write_one_grant_usage(&self.row, row, grant, &actor, now);
+            let places = places.as_ref();
+            return ledger::write_one_grant_usage(&self.row, places, row, grant, &actor, now);
         }
         // The rows that may carry a usage's key first: where the key is taken, nothing else is written.
         let (due, own) = rows.split_at(due.min(rows.len()));
@@ -306,6 +313,7 @@ impl LockedPool {
 
     /// Writes everything but ledger rows.
     pub fn write_state(&mut self) {
+        self.row.places = None;
         self.write_new_grants();
         for grant in self.row.wallet.grants.iter_mut().filter(|grant| grant.dirty) {
             grants::update(&self.row.customer_id, grant);
@@ -345,11 +353,22 @@ impl LockedPool {
         for pool in pools.iter_mut() {
             pool.write_new_grants();
         }
-        let (mut drawn, mut changed): (Vec<(&str, &Grant)>, Vec<(&str, &Grant)>) = (Vec::new(), Vec::new());
+        let (mut direct, mut drawn, mut changed) = (Vec::new(), Vec::new(), Vec::new());
         for pool in pools.iter() {
-            let grants = pool.row.wallet.grants.iter().filter(|grant| grant.dirty);
-            let rows = grants.map(|grant| (pool.row.customer_id.as_str(), grant));
-            if pool.is_only_used() { drawn.extend(rows) } else { changed.extend(rows) }
+            let used = pool.is_only_used();
+            for grant in pool.row.wallet.grants.iter().filter(|grant| grant.dirty) {
+                let row = (pool.row.customer_id.as_str(), grant);
+                match (used, &pool.row.places, grant.status) {
+                    (true, Some(_), Status::Active) => direct.push((&pool.row, grant)),
+                    (true, ..) => drawn.push(row),
+                    (false, ..) => changed.push(row),
+                }
+            }
+        }
+        for piece in direct.chunks(PIECE) {
+            if !grants::update_drawn_at(piece) {
+                drawn.extend(piece.iter().map(|(row, grant)| (row.customer_id.as_str(), *grant)));
+            }
         }
         drawn.chunks(PIECE).for_each(grants::update_drawn);
         changed.chunks(PIECE).for_each(grants::update_all);
@@ -363,8 +382,18 @@ impl LockedPool {
             let of_kind = pools.iter().zip(&only_used).filter(move |(_, only_used)| **only_used == used);
             of_kind.map(|(pool, _)| &pool.row).collect::<Vec<&PoolRow>>()
         };
-        rows(true).chunks(PIECE).for_each(pools::update_used);
+        let is_direct = |row: &&PoolRow| row.places.is_some() && !row.is_low() && row.wallet.figures.debt.is_zero();
+        let (direct, mut used): (Vec<&PoolRow>, Vec<&PoolRow>) = rows(true).into_iter().partition(is_direct);
+        for piece in direct.chunks(PIECE) {
+            if !pools::update_used_at(piece) {
+                used.extend(piece);
+            }
+        }
+        used.chunks(PIECE).for_each(pools::update_used);
         rows(false).chunks(PIECE).for_each(pools::update_all);
+        for pool in pools.iter_mut() {
+            pool.row.places = None;
+        }
     }
 
     /// Nothing but usage has touched it.
@@ -399,7 +428,7 @@ impl LockedPool {
 
     /// Below its policy's threshold: writing it may recharge it.
     pub fn is_low(&self) -> bool {
-        self.row.recharge_threshold.is_some_and(|threshold| self.row.wallet.figures.balance < threshold)
+        self.row.is_low()
     }
 
     /// Whether the call has booked anything.

@@ -155,7 +155,7 @@ pub struct Charge {
 /// `None`: the key is taken.
 fn charge(request: &Request, key: Option<&Key>) -> Result<Option<Outcome>> {
     let Charge { mut pool, cost, quote } = locked(request)?;
-    pool.load_first();
+    pool.load_first(cost);
     match &quote {
         Some(quote) if request.behavior == Behavior::Set => {
             // It may give credits back before it finds that the key is taken.
@@ -255,7 +255,7 @@ pub fn locked(request: &Request) -> Result<Charge> {
 fn priced(request: &Request, feature_id: &str, value: Amount) -> Result<Charge> {
     let at = request.occurred_at.unwrap_or_else(clock::now);
     let lock = |quote: Quote| {
-        let row = pools::lock_by_name(request.customer_id, request.resource_id, &quote.rate.credit_type_id)?;
+        let row = pools::lock_to_use(request.customer_id, request.resource_id, &quote.rate.credit_type_id)?;
         Some((quote, row))
     };
     let resolved = pricing::resolve(request, feature_id, at, false);
@@ -277,8 +277,8 @@ fn priced(request: &Request, feature_id: &str, value: Amount) -> Result<Charge> 
 /// Usage of plain credits: no subscription, no rate.
 fn plain(request: &Request, credit_type_id: &str, amount: Amount) -> Result<Charge> {
     check_plain(credit_type_id, amount)?;
-    match LockedPool::lock_by_name(request.customer_id, request.resource_id, credit_type_id)? {
-        Some(pool) => Ok(Charge { pool, cost: amount, quote: None }),
+    match pools::lock_to_use(request.customer_id, request.resource_id, credit_type_id) {
+        Some(row) => Ok(Charge { pool: LockedPool::advanced(row)?, cost: amount, quote: None }),
         None => Err(no_plain_pool(request, credit_type_id, amount)),
     }
 }

@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::store::archive::{self, Head};
 use crate::store::isolate::in_scratch_memory;
 use crate::store::verification::{self, Books, Selection};
-use crate::store::{customers, grants, reservations, schedules};
+use crate::store::{customers, grants, reservations, rollups, schedules};
 
 /// Rows of a ledger, and pools, that are read at once.
 const PIECE: i64 = 1_000;
@@ -162,6 +162,14 @@ fn audit(books: &Books, kept: Kept) -> Vec<Finding> {
         findings.push(Finding { seq: None, problem: "recharge", detail: detail.into_iter().collect() });
     }
     findings.extend(archived.findings());
+    // What is wrong in the ledger itself has been told.
+    if findings.is_empty() {
+        for (quarter, feature_id) in in_scratch_memory(|| rollups::wrong_sums(customer_id, pool_id)) {
+            let detail = [("quarter", json!(quarter.to_string())), ("feature_id", json!(feature_id))];
+            let detail = detail.map(|(key, value)| (key.to_owned(), value)).into_iter().collect();
+            findings.push(Finding { seq: None, problem: "rollup", detail });
+        }
+    }
     findings
 }
 

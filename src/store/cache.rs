@@ -17,7 +17,7 @@ use pgrx::pg_sys;
 use pgrx::prelude::*;
 
 use super::catalogue::{self, CreditType, RateVersion};
-use super::{spi, subscriptions};
+use super::{direct, spi, subscriptions};
 
 /// More entries than this are forgotten all at once: bounds the memory of a session.
 const MOST_RATES: usize = 10_000;
@@ -59,6 +59,7 @@ pub fn register() {
 #[pg_guard]
 unsafe extern "C-unwind" fn relation_changed(_arg: pg_sys::Datum, relation: pg_sys::Oid) {
     let relation = relation.to_u32();
+    direct::forget(relation);
     let watched = [&RATE_TABLE, &CREDIT_TYPE_TABLE];
     if relation == 0 || watched.iter().any(|table| table.load(Ordering::Relaxed) == relation) {
         GENERATION.fetch_add(1, Ordering::Relaxed);

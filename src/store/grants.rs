@@ -2,10 +2,12 @@
 
 use credit_pools_domain::{Amount, Category, Grant, Instant, Source, Status};
 
+use super::direct::{self, Places};
+use super::pools::PoolRow;
 use super::spi::{Arg, Row, Statement, write_columns};
 
 /// Usage rarely draws from more grants than this; the rest is loaded when it does.
-const PREFIX: i64 = 4;
+const PREFIX: usize = 4;
 
 macro_rules! grant_columns {
     () => {
@@ -13,6 +15,9 @@ macro_rules! grant_columns {
          g.effective_at, g.expires_at, g.created_at, g.unpaid"
     };
 }
+
+/// The same, for those who read them without a statement.
+pub const DRAW_COLUMNS: &str = grant_columns!();
 
 /// Beyond what usage needs to know: where the grant came from.
 macro_rules! full_grant_columns {
@@ -83,7 +88,23 @@ pub fn first_to_draw(customer_id: &str, pool_id: i64) -> Vec<Grant> {
           ORDER BY g.priority, g.unlimited, g.expires_at, g.plain, g.effective_at, g.created_at, g.grant_id
           LIMIT $3"
     ));
-    FIRST.rows(&[Arg::Text(customer_id), Arg::Int(pool_id), Arg::Int(PREFIX)], read)
+    FIRST.rows(&[Arg::Text(customer_id), Arg::Int(pool_id), Arg::Int(PREFIX as i64)], read)
+}
+
+/// The same of many pools without a statement, and for each no more of them than `needed` takes. `None`: that cannot be done.
+pub fn first_at(pools: &mut [(&mut Places, &str, i64)], needed: Amount) -> Option<Vec<Vec<Grant>>> {
+    let mut found: Vec<Vec<Grant>> = pools.iter().map(|_| Vec::new()).collect();
+    let done = direct::open_grants(pools, |index, row| {
+        let (grant, Some(grants)) = (read(row), found.get_mut(index)) else { return (None, true) };
+        if grant.status != Status::Active {
+            return (None, false);
+        }
+        let id = grant.id;
+        let enough = grants.is_empty() && !grant.is_restricted() && grant.available() >= needed;
+        grants.push(grant);
+        (Some(id), enough || grants.len() >= PREFIX)
+    });
+    done.then_some(found)
 }
 
 /// The same for many pools at once, each with the pool that it is of.
@@ -103,7 +124,7 @@ pub fn first_to_draw_of(pools: &[(&str, i64)]) -> Vec<(i64, Grant)> {
     }
     let customers: Vec<Arg> = pools.iter().map(|(customer_id, _)| Arg::Text(customer_id)).collect();
     let ids: Vec<Arg> = pools.iter().map(|(_, pool_id)| Arg::Int(*pool_id)).collect();
-    let args = [Arg::Column(&customers), Arg::Column(&ids), Arg::Int(PREFIX)];
+    let args = [Arg::Column(&customers), Arg::Column(&ids), Arg::Int(PREFIX as i64)];
     FIRST.rows(&args, |row| (row.int(15).unwrap_or_default(), read(row)))
 }
 
@@ -269,6 +290,18 @@ pub fn update_all(grants: &[(&str, &Grant)]) {
     let rows: Vec<[Arg; UPDATE_ARGS]> =
         grants.iter().map(|(customer_id, grant)| changeable(customer_id, grant)).collect();
     write_columns(&UPDATE, &rows);
+}
+
+/// What usage changes of a grant, in the order of `layout::USED_OF_GRANT`.
+pub fn used(grant: &Grant) -> [Arg<'_>; 2] {
+    [Arg::Number(grant.consumed), Arg::Text(grant.status.as_str())]
+}
+
+/// The same without a statement, each with its pool, of grants that stay active. `false`: that cannot be done.
+pub fn update_drawn_at(grants: &[(&PoolRow, &Grant)]) -> bool {
+    let changes: Option<Vec<_>> =
+        grants.iter().map(|(pool, grant)| Some((pool.places.as_ref()?, grant.id, used(grant)))).collect();
+    changes.is_some_and(|changes| direct::update_grants(&changes))
 }
 
 /// What usage alone changes, of many grants.

@@ -7,9 +7,11 @@ use std::rc::Rc;
 use serde_json::{Map, Value, json};
 
 use super::archive::{all_entries, has_any_key, unless_archived};
+use super::direct::{self, Places};
+use super::grants;
 use super::pools::PoolRow;
 use super::spi::{Arg, Row, Statement, kept_back, run_columns};
-use credit_pools_domain::Grant;
+use credit_pools_domain::{Grant, Status};
 
 /// What a call adds to the rows that it books.
 #[derive(Clone, Default)]
@@ -253,6 +255,9 @@ macro_rules! entry_columns {
     };
 }
 
+/// The same, for those who write them without a statement.
+pub const ENTRY_COLUMNS: &str = entry_columns!();
+
 macro_rules! insert_entry {
     () => {
         concat!(
@@ -359,12 +364,25 @@ pub fn insert_all(rows: &[Booked], actor: &str) -> bool {
         unless_key_taken!()
     ));
     let args: Vec<[Arg; ENTRY_ARGS]> = rows.iter().map(|(pool, row, at)| entry_args(pool, row, actor, *at)).collect();
-    if !args.is_empty() && !args.iter().any(says_more) {
-        return insert_plain(&args, actor);
-    }
     // Keys that were archived before have been looked for already.
     let keys: Vec<(&str, &str)> =
         rows.iter().filter_map(|(pool, row, _)| Some((pool.customer_id.as_str(), row.usage_key()?))).collect();
+    let entries: Vec<(&[Arg], bool)> =
+        args.iter().zip(rows).map(|(args, (_, row, _))| (args.as_slice(), row.usage_key().is_some())).collect();
+    match direct::insert_entries(&entries) {
+        Some(Ok(())) => return !has_any_key(&keys),
+        Some(Err(taken)) => {
+            // By the statement it waits for whoever is taking the key. What comes of it is undone with the rest.
+            if let Some((pool, row, at)) = rows.get(taken) {
+                insert(pool, row, actor, *at);
+            }
+            return false;
+        }
+        None => {}
+    }
+    if !args.is_empty() && !args.iter().any(says_more) {
+        return insert_plain(&args, actor);
+    }
     run_columns(&INSERT, &args) == rows.len() as u64 && !has_any_key(&keys)
 }
 
@@ -386,8 +404,12 @@ macro_rules! one_grant_usage {
 
 /// The common usage, one draw from one grant, as one statement: ledger row, grant, pool. `false` where the
 /// key is taken; nothing is written then.
+///
+/// Where `places` says where the rows are, and neither the pool's trigger has anything to do nor the grant leaves its
+/// index, without a statement.
 pub fn write_one_grant_usage(
     pool: &PoolRow,
+    places: Option<&Places>,
     row: &LedgerRow,
     grant: &Grant,
     actor: &str,
@@ -403,9 +425,14 @@ pub fn write_one_grant_usage(
         Arg::Number(figures.consumed),
         Arg::Number(figures.restricted),
     ];
-    let args: Vec<Arg> = entry.into_iter().chain(rest).collect();
+    let args: Vec<Arg> = entry.iter().copied().chain(rest).collect();
     let key = row.usage_key();
+    let direct = places.filter(|_| grant.status == Status::Active && !pool.is_low());
     unless_archived(&pool.customer_id, key, || {
+        let (drawn, used) = (grants::used(grant), pool.used());
+        if direct.is_some_and(|places| places.write_usage(&entry, key.is_some(), grant.id, &drawn, &used)) {
+            return true;
+        }
         let written = (if key.is_some() { KEYED.run(&args) } else { PLAIN.run(&args) }) > 0;
         // Where the key was free, it is one of the three rows that was not written.
         if !written && (key.is_none() || is_written(pool, row)) {

@@ -3,6 +3,7 @@
 use credit_pools_domain::{Alerts, Amount, Figures, Instant, Limit, Wallet};
 
 use super::alerts;
+use super::direct::{self, Places};
 use super::in_hand::{self, Thing};
 use super::spi::{Arg, Row, Statement};
 
@@ -28,6 +29,8 @@ pub struct PoolRow {
     /// Spending limits may cover it.
     pub limited: bool,
     pub metadata: Option<String>,
+    /// Where its rows are, if they can be written without statements.
+    pub places: Option<Places>,
 }
 
 /// The columns that `PoolRow::read` reads, of the table under the alias p.
@@ -41,6 +44,9 @@ macro_rules! pool_columns {
 }
 
 pub(super) use pool_columns;
+
+/// The same, for those who read them without a statement.
+pub const POOL_COLUMNS: &str = pool_columns!();
 
 /// That the pool p has no recharge policy of its own; the global pool has none, its policy is everybody's.
 macro_rules! without_policy {
@@ -97,11 +103,35 @@ impl PoolRow {
             alert_granted: row.amount(27),
             alert_granted_until: row.time(28),
             metadata: None,
+            places: None,
         }
     }
 }
 
 impl PoolRow {
+    /// What it takes to read its grants without a statement.
+    pub fn drawing(&mut self) -> Option<(&mut Places, &str, i64)> {
+        self.places.as_mut().map(|places| (places, self.customer_id.as_str(), self.pool_id))
+    }
+
+    /// What usage changes of it, in the order of `layout::USED_OF_POOL`.
+    pub fn used(&self) -> [Arg<'_>; 6] {
+        let figures = &self.wallet.figures;
+        [
+            Arg::Int(self.wallet.seq),
+            Arg::Number(figures.balance),
+            Arg::Number(figures.restricted),
+            Arg::Number(figures.consumed),
+            Arg::Bytes(Some(&self.last_hash)),
+            Arg::Time(self.last_recorded_at),
+        ]
+    }
+
+    /// Below its policy's threshold: writing it may recharge it.
+    pub fn is_low(&self) -> bool {
+        self.recharge_threshold.is_some_and(|threshold| self.wallet.figures.balance < threshold)
+    }
+
     /// The same of a row that was just locked.
     fn in_hand(row: &Row) -> PoolRow {
         let pool = PoolRow::read(row);
@@ -127,7 +157,9 @@ pub fn read_by_name(customer_id: &str, resource_id: &str, credit_type_id: &str) 
         pool_columns!(),
         " FROM credit_pools.pool p WHERE p.customer_id = $1 AND p.scope_id = $2 AND p.credit_type_id = $3"
     ));
-    READ.first(&[Arg::Text(customer_id), Arg::Text(resource_id), Arg::Text(credit_type_id)], PoolRow::read)
+    direct::read_pool(customer_id, resource_id, credit_type_id, PoolRow::read).or_else(|| {
+        READ.first(&[Arg::Text(customer_id), Arg::Text(resource_id), Arg::Text(credit_type_id)], PoolRow::read)
+    })
 }
 
 pub fn lock(customer_id: &str, pool_id: i64) -> Option<PoolRow> {
@@ -147,6 +179,14 @@ pub fn try_lock(customer_id: &str, pool_id: i64) -> Option<PoolRow> {
         " FROM credit_pools.pool p WHERE p.customer_id = $1 AND p.pool_id = $2 FOR NO KEY UPDATE OF p SKIP LOCKED"
     ));
     LOCK.first(&[Arg::Text(customer_id), Arg::Int(pool_id)], PoolRow::in_hand)
+}
+
+/// As `lock_by_name`, for usage: without a statement where that can be done.
+pub fn lock_to_use(customer_id: &str, resource_id: &str, credit_type_id: &str) -> Option<PoolRow> {
+    match direct::lock_pool(customer_id, resource_id, credit_type_id, PoolRow::in_hand) {
+        Some((pool, places)) => Some(PoolRow { places: Some(places), ..pool }),
+        None => lock_by_name(customer_id, resource_id, credit_type_id),
+    }
 }
 
 pub fn lock_by_name(customer_id: &str, resource_id: &str, credit_type_id: &str) -> Option<PoolRow> {
@@ -182,6 +222,10 @@ pub fn lock_by_names(names: &[Name]) -> Vec<PoolRow> {
     ));
     if names.is_empty() {
         return Vec::new();
+    }
+    let key = |row: &Row| (row.text(1), row.int(2));
+    if let Some(found) = direct::lock_pools(names, PoolRow::in_hand, key) {
+        return found.into_iter().map(|(pool, places)| PoolRow { places: Some(places), ..pool }).collect();
     }
     let customers: Vec<Arg> = names.iter().map(|(customer_id, _, _)| Arg::Text(customer_id)).collect();
     let scopes: Vec<Arg> = names.iter().map(|(_, scope_id, _)| Arg::Text(scope_id)).collect();
@@ -445,6 +489,12 @@ pub fn update_all(pools: &[&PoolRow]) {
     );
     let rows: Vec<[Arg; POOL_ARGS]> = pools.iter().map(|pool| state(pool)).collect();
     super::spi::write_columns(&UPDATE, &rows);
+}
+
+/// The same without a statement, of pools without debt that stay above their thresholds. `false`: that cannot be done.
+pub fn update_used_at(pools: &[&PoolRow]) -> bool {
+    let changes: Option<Vec<_>> = pools.iter().map(|pool| Some((pool.places.as_ref()?, pool.used()))).collect();
+    changes.is_some_and(|changes| direct::update_pools(&changes))
 }
 
 /// What usage alone changes, of many pools that the clock has not moved; narrow, as most of a batch is.

@@ -93,7 +93,7 @@ impl Arg<'_> {
         }
     }
 
-    fn datum(&self) -> Option<pg_sys::Datum> {
+    pub(super) fn datum(&self) -> Option<pg_sys::Datum> {
         match *self {
             Arg::Column(values) | Arg::Ints(values) | Arg::Numbers(values) => array_datum(values),
             Arg::Text(text) => text.into_datum(),
@@ -351,6 +351,11 @@ pub struct Row {
 }
 
 impl Row {
+    /// Of a row that no statement gave.
+    pub(super) fn of(values: Vec<pg_sys::Datum>, nulls: Vec<bool>) -> Row {
+        Row { values, nulls }
+    }
+
     fn get<T: FromDatum>(&self, column: usize) -> Option<T> {
         let index = column.checked_sub(1)?;
         let (value, is_null) = (self.values.get(index)?, self.nulls.get(index)?);
@@ -554,11 +559,16 @@ pub fn actor() -> String {
 
 /// An argument of type numeric as an amount.
 pub fn amount(number: &AnyNumeric) -> Result<Amount, AmountError> {
-    Amount::parse(&number.to_string())
+    let datum = number.clone().into_datum();
+    // SAFETY: the datum is a numeric.
+    let amount = datum.and_then(|datum| unsafe { super::numeric::decode(datum) });
+    amount.map_or_else(|| Amount::parse(&number.to_string()), Ok)
 }
 
 pub fn numeric(amount: Amount) -> AnyNumeric {
-    limit_numeric(Limit::Finite(amount))
+    // SAFETY: the datum is a numeric.
+    let number = numeric_datum(amount).and_then(|datum| unsafe { AnyNumeric::from_datum(datum, false) });
+    number.unwrap_or_default()
 }
 
 pub fn limit_numeric(limit: Limit) -> AnyNumeric {
@@ -581,6 +591,26 @@ pub fn printed_json(text: &str) -> Option<String> {
     // SAFETY: the datum is a jsonb; jsonb_out returns a C string.
     let text = unsafe { pgrx::direct_function_call::<&CStr>(pg_sys::jsonb_out, &[Some(datum)]) }?;
     Some(text.to_string_lossy().into_owned())
+}
+
+/// The row that a function returns, as a value of the composite type that it is declared with.
+pub fn result_of(function: pg_sys::Oid, columns: &[Arg]) -> pg_sys::Datum {
+    let datums: Vec<Option<pg_sys::Datum>> = columns.iter().map(Arg::datum).collect();
+    let mut nulls: Vec<bool> = datums.iter().map(Option::is_none).collect();
+    let mut values: Vec<pg_sys::Datum> = datums.iter().map(|datum| datum.unwrap_or(pg_sys::Datum::from(0))).collect();
+    // SAFETY: the type is composite, made by the extension with these columns in this order; should it have another number
+    // of them, nothing is read beyond the values.
+    unsafe {
+        let shape = pg_sys::lookup_rowtype_tupdesc(pg_sys::get_func_rettype(function), -1);
+        if usize::try_from((*shape).natts).ok() != Some(values.len()) {
+            crate::error::Error::state("the type of the result has other columns than the function").raise();
+        }
+        let tuple = pg_sys::heap_form_tuple(shape, values.as_mut_ptr(), nulls.as_mut_ptr());
+        if (*shape).tdrefcount >= 0 {
+            pg_sys::DecrTupleDescRefCount(shape);
+        }
+        pg_sys::HeapTupleHeaderGetDatum((*tuple).t_data)
+    }
 }
 
 /// A text through one of PostgreSQL's input functions.

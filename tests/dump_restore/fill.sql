@@ -119,6 +119,12 @@ COPY "The App".job FROM stdin;
 RESET ROLE;
 
 -- The time-out of late is booked by the next write.
+-- Usage is added up, but for what comes now. Where maintenance looked last is only kept where there are very many pools.
+SET credit_pools.rollup_rows = 1;
+SELECT * FROM credit_pools.run_maintenance();
+RESET credit_pools.rollup_rows;
+INSERT INTO credit_pools.usage_rollup_position (the_only, customer_id, pool_id) VALUES (true, 'busy', 1);
+
 SET credit_pools.test_clock = '2026-03-10 12:30:00+00';
 SELECT * FROM credit_pools.consume_credits(customer_id => 'busy', resource_id => 'holds', credit_type_id => 'ai-tokens', amount => 1);
 

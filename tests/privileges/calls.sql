@@ -52,6 +52,8 @@ INSERT INTO test.call (function, statement) VALUES
 ('archive', $$CALL credit_pools.archive(before => '2026-01-01', max_batches => 1)$$),
 -- what one reads
 ('clock', $$SELECT credit_pools.clock()$$),
+('usage_chart', $$SELECT credit_pools.usage_chart(customer_id => 'acme', resource_id => 'ws1', credit_type_id => 'credits')$$),
+('usage_overview', $$SELECT credit_pools.usage_overview(customer_id => 'acme', resource_id => 'ws1', credit_type_id => 'credits')$$),
 ('balance_at', $$SELECT credit_pools.balance_at(customer_id => 'acme', resource_id => 'ws1', credit_type_id => 'credits')$$),
 ('explain_usage', $$SELECT credit_pools.explain_usage(customer_id => 'acme', usage_id => test.id('usage acme ws1'))$$),
 ('explain_recharge', $$SELECT credit_pools.explain_recharge(customer_id => 'acme', resource_id => 'ws1', credit_type_id => 'images')$$),

@@ -48,6 +48,11 @@ CREATE FUNCTION test.refused_for(what text, question text, there text, gone text
 	SELECT test.verdict(current_user || ': ' || what || ' is refused', test.try(format(question, there)) ~ '^(42501|PC002) ', test.try(format(question, there))) $$;
 SET SESSION AUTHORIZATION credit_pools_test_resource;
 SELECT test.refused_for('balance_at of a resource', $$SELECT credit_pools.balance_at(customer_id => 'acme', credit_type_id => 'credits', resource_id => '%s')$$, 'ws2', 'no9');
+SELECT test.refused_for('usage_chart of a resource', $$SELECT credit_pools.usage_chart(customer_id => 'acme', credit_type_id => 'credits', resource_id => '%s')$$, 'ws2', 'no9');
+SELECT test.refused_for('usage_chart of a resource by resource', $$SELECT credit_pools.usage_chart(customer_id => 'acme', credit_type_id => 'credits', resource_id => '%s', group_by => '{resource}')$$, 'ws2', 'no9');
+SELECT test.refused_for('usage_overview of a resource', $$SELECT credit_pools.usage_overview(customer_id => 'acme', credit_type_id => 'credits', resource_id => '%s')$$, 'ws2', 'no9');
+SELECT test.verdict(current_user || ': a chart by resource has its own only', test.rows($$SELECT resource_id FROM credit_pools.usage_chart(customer_id => 'acme', credit_type_id => 'credits', from_time => '2020-01-01', bucket => '1 year', group_by => '{resource}')$$) !~ 'ws2|null',
+	test.rows($$SELECT resource_id FROM credit_pools.usage_chart(customer_id => 'acme', credit_type_id => 'credits', from_time => '2020-01-01', bucket => '1 year', group_by => '{resource}')$$));
 SELECT test.refused_for('check_credits of a resource', $$SELECT credit_pools.check_credits(customer_id => 'acme', credit_type_id => 'credits', resource_id => '%s', amount => 1)$$, 'ws2', 'no9');
 SELECT test.refused_for('check_credits of a feature', $$SELECT credit_pools.check_credits(customer_id => 'acme', feature_id => 'chat', resource_id => '%s', value => 1)$$, 'ws2', 'no9');
 SELECT test.refused_for('explain_recharge of a resource', $$SELECT credit_pools.explain_recharge(customer_id => 'acme', credit_type_id => 'images', resource_id => '%s')$$, 'ws2', 'no9');
@@ -59,6 +64,8 @@ SELECT test.refused_for('explain_usage of the global pool', $$SELECT credit_pool
 SELECT test.verdict(current_user || ': the global scope is refused: ' || f, test.try(f) LIKE '42501 %', test.try(f)) FROM (VALUES
 	($$SELECT credit_pools.balance_at(customer_id => 'acme', credit_type_id => 'credits')$$),
 	($$SELECT credit_pools.balance_at(customer_id => 'acme', credit_type_id => 'credits', resource_id => NULL)$$),
+	($$SELECT credit_pools.usage_chart(customer_id => 'acme', credit_type_id => 'credits')$$),
+	($$SELECT credit_pools.usage_overview(customer_id => 'acme', credit_type_id => 'credits')$$),
 	($$SELECT credit_pools.check_credits(customer_id => 'acme', credit_type_id => 'credits', amount => 1)$$),
 	($$SELECT credit_pools.explain_recharge(customer_id => 'acme', credit_type_id => 'images')$$)) v (f);
 SELECT test.verdict(current_user || ': is told nothing of the others: ' || f, test.try(f) ~ '^(42501 |00000 0$)' OR test.rows(f) !~ 'ws2|"resource_id": null', test.try(f)) FROM (VALUES
@@ -75,6 +82,8 @@ RESET SESSION AUTHORIZATION;
 
 SET SESSION AUTHORIZATION credit_pools_test_customer;
 SELECT test.refused_for('balance_at of a customer', $$SELECT credit_pools.balance_at(customer_id => '%s', credit_type_id => 'credits')$$, 'zeta', 'none');
+SELECT test.refused_for('usage_chart of a customer', $$SELECT credit_pools.usage_chart(customer_id => '%s', credit_type_id => 'credits', group_by => '{resource}')$$, 'zeta', 'none');
+SELECT test.refused_for('usage_overview of a customer', $$SELECT credit_pools.usage_overview(customer_id => '%s', credit_type_id => 'credits')$$, 'zeta', 'none');
 SELECT test.refused_for('balance_at of a type that is not there', $$SELECT credit_pools.balance_at(customer_id => '%s', credit_type_id => 'nothing')$$, 'zeta', 'none');
 SELECT test.refused_for('check_credits of a customer', $$SELECT credit_pools.check_credits(customer_id => '%s', credit_type_id => 'credits', amount => 1)$$, 'zeta', 'none');
 SELECT test.refused_for('explain_recharge of a customer', $$SELECT credit_pools.explain_recharge(customer_id => '%s', credit_type_id => 'credits')$$, 'zeta', 'none');

@@ -1,0 +1,1 @@
+SELECT * FROM credit_pools.report_usage(customer_id => :c, resource_id => :w, feature_id => 'feature-ai-tokens', value => 1);
