@@ -1,6 +1,6 @@
 //! The fixed shape of a usage below the executor: the pool's row found by its index and locked, its first grants read in
 //! order, a ledger row inserted, grant and pool updated. It does what the statements beside it do, to the same rows, under
-//! the same locks; starting four plans for that took two thirds of a usage's time (docs/performance.md).
+//! the same locks; starting four plans for that took 60 % of a usage's time (docs/performance.md).
 //!
 //! Whoever calls it has the statement at hand, too: each function here may answer that it cannot, and has then changed
 //! nothing. It cannot
