@@ -308,6 +308,13 @@ def exporter(reader, owner):
     for name in sorted(expected.keys() | exported.keys()):
         same(f"{name}", expected.get(name), exported.get(name))
 
+    # Once it is paid nothing is overdue: the other one waits for tomorrow.
+    owner.connection.execute("""SELECT FROM credit_pools.recharges r, LATERAL credit_pools.complete_recharge(customer_id => r.customer_id,
+        recharge_id => r.recharge_id, payment_reference => 'paid') WHERE r.customer_id = 'waiting'""")
+    later = scrape(reader, found["credit_pools_health"])[0]
+    same("later: nothing is overdue, one is pending", (one(0), one(1), one(3300)), tuple(later[f"credit_pools_{name}"] for name in
+         ("recharge_overdue_seconds", "recharges_pending", "recharge_oldest_pending_seconds")))
+
     # The ledger: sound, tampered with, sound again.
     def verify():
         got, problems = scrape(reader, found["credit_pools_verify"])
