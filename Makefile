@@ -4,7 +4,8 @@ PG_CONFIG ?= pg_config
 export PG_CONFIG
 
 .PHONY: help setup demo shell build install test lint test-domain test-regress test-isolation test-client test-dump \
-	test-worker test-events test-standby test-replica test-upgrade test-payments test-ledger test-privileges test-psql test-docs pgspot \
+	test-worker test-events test-standby test-replica test-upgrade test-payments test-ledger test-privileges test-psql test-docs \
+	test-examples test-monitoring pgspot \
 	sqlsmith torture check-majors bench bench-quick bench-settings bench-bloat bench-renewals clean
 
 help: ## this table
@@ -53,6 +54,12 @@ test-ledger: ## tamper with a ledger in every way: verify_ledger and the example
 	@tests/ledger/run
 test-privileges: ## what each level may do, tried; tenants, and what they may not learn; hostile search_paths (UPDATE=1)
 	@tests/privileges/run
+test-examples: ## the applications in Python, Node and Rust, with connections that break (LANGUAGES="python node rust")
+	@scripts/setup tests
+	@tests/examples/run
+test-monitoring: ## every query for Grafana and Prometheus, where all figures are known, and the alerting rules
+	@scripts/setup tests
+	@tests/monitoring/run
 pgspot: ## look for what a hostile search_path could take over in the install script
 	@scripts/pgspot
 test-psql: ## the scripts of sql/psql, and long calls: progress, cancelling, going on (UPDATE=1)
