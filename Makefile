@@ -4,7 +4,7 @@ PG_CONFIG ?= pg_config
 export PG_CONFIG
 
 .PHONY: help setup demo shell build install test lint test-domain test-regress test-isolation test-client test-dump \
-	test-worker test-events test-standby test-replica test-upgrade test-payments test-ledger test-privileges test-docs pgspot \
+	test-worker test-events test-standby test-replica test-upgrade test-payments test-ledger test-privileges test-docs reference pgspot \
 	sqlsmith torture check-majors bench bench-quick bench-settings bench-bloat bench-renewals clean
 
 help: ## this table
@@ -53,9 +53,11 @@ test-ledger: ## tamper with a ledger in every way: verify_ledger and the example
 	@tests/ledger/run
 test-privileges: ## what each level may do, tried; tenants, and what they may not learn; hostile search_paths (UPDATE=1)
 	@tests/privileges/run
+reference: ## write docs/reference.md anew from the comments in the catalogue
+	@scripts/reference
 pgspot: ## look for what a hostile search_path could take over in the install script
 	@scripts/pgspot
-test-docs: ## execute every SQL block of the documents
+test-docs: ## execute every SQL block of the documents, check the reference and the links
 	@tests/docs/run
 sqlsmith: ## queries that sqlsmith makes up, against a throw-away server (MINUTES=10 SEED=1)
 	@scripts/sqlsmith
