@@ -4,7 +4,7 @@ PG_CONFIG ?= pg_config
 export PG_CONFIG
 
 .PHONY: help setup demo shell build install test lint test-domain test-regress test-isolation test-client test-dump \
-	test-worker test-events test-standby test-replica test-upgrade test-payments test-ledger test-privileges test-docs reference pgspot \
+	test-worker test-events test-standby test-replica test-upgrade test-payments test-ledger test-privileges test-psql test-docs reference pgspot \
 	sqlsmith torture check-majors bench bench-quick bench-settings bench-bloat bench-renewals clean
 
 help: ## this table
@@ -57,6 +57,8 @@ reference: ## write docs/reference.md anew from the comments in the catalogue
 	@scripts/reference
 pgspot: ## look for what a hostile search_path could take over in the install script
 	@scripts/pgspot
+test-psql: ## the scripts of sql/psql, and long calls: progress, cancelling, going on (UPDATE=1)
+	@tests/psql/run
 test-docs: ## execute every SQL block of the documents, check the reference and the links
 	@tests/docs/run
 sqlsmith: ## queries that sqlsmith makes up, against a throw-away server (MINUTES=10 SEED=1)

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use credit_pools_domain::{Amount, ChartError, Grant, Instant, MAX_BUCKETS, Span, Status, Zone, buckets};
 
 use super::opening::check_scope;
-use super::pool::unknown_pool;
+use super::pool::{scope_without_pool, unknown_pool};
 use super::reading::{self, PoolNow};
 use crate::clock;
 use crate::error::{Error, Result};
@@ -161,9 +161,7 @@ fn no_pool(window: &Window) -> Result<Error> {
     check_scope(window.customer_id, window.resource_id)?;
     Ok(match window.credit_type_id {
         Some(credit_type_id) => unknown_pool(window.resource_id, credit_type_id),
-        None => Error::unknown("pool", window.resource_id)
-            .with("resource_id", Some(window.resource_id).filter(|id| !id.is_empty()))
-            .hint("open_pool, provision_subscription and grant_credits open pools."),
+        None => scope_without_pool(window.resource_id),
     })
 }
 
