@@ -5,7 +5,7 @@ export PG_CONFIG
 
 .PHONY: help setup demo shell build install test lint test-domain test-regress test-isolation test-client test-dump \
 	test-worker test-events test-standby test-replica test-upgrade test-payments test-ledger test-privileges test-psql test-docs \
-	test-examples test-monitoring pgspot \
+	test-examples test-monitoring reference pgspot \
 	sqlsmith torture check-majors bench bench-quick bench-settings bench-bloat bench-renewals clean
 
 help: ## this table
@@ -60,11 +60,13 @@ test-examples: ## the applications in Python, Node and Rust, with connections th
 test-monitoring: ## every query for Grafana and Prometheus, where all figures are known, and the alerting rules
 	@scripts/setup tests
 	@tests/monitoring/run
+reference: ## write docs/reference.md anew from the comments in the catalogue
+	@scripts/reference
 pgspot: ## look for what a hostile search_path could take over in the install script
 	@scripts/pgspot
 test-psql: ## the scripts of sql/psql, and long calls: progress, cancelling, going on (UPDATE=1)
 	@tests/psql/run
-test-docs: ## execute every SQL block of the documents
+test-docs: ## execute every SQL block of the documents, check the reference and the links
 	@tests/docs/run
 sqlsmith: ## queries that sqlsmith makes up, against a throw-away server (MINUTES=10 SEED=1)
 	@scripts/sqlsmith

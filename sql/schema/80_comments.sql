@@ -105,7 +105,7 @@ COMMENT ON COLUMN credit_pools.ledger.resource_id IS 'The resource; NULL = the c
 COMMENT ON COLUMN credit_pools.ledger.credit_type_id IS 'The credit currency';
 COMMENT ON COLUMN credit_pools.ledger.pool_id IS 'The pool';
 COMMENT ON COLUMN credit_pools.ledger.seq IS 'Number within the pool, from 1 without gaps';
-COMMENT ON COLUMN credit_pools.ledger.entry_type IS 'open, schedule, grant, consume, expire, void, update, debt, debt_settle, transfer_in, transfer_out, rollover_in or rollover_out';
+COMMENT ON COLUMN credit_pools.ledger.entry_type IS 'open, schedule, grant, consume, expire, void, update, reserve, release, reservation_expire, debt, debt_settle, reverse, transfer_in, transfer_out, rollover_in or rollover_out';
 COMMENT ON COLUMN credit_pools.ledger.amount IS 'Signed effect on the balance';
 COMMENT ON COLUMN credit_pools.ledger.balance_before IS 'Balance before this entry; the entry before''s balance_after';
 COMMENT ON COLUMN credit_pools.ledger.balance_after IS 'Balance after this entry';
