@@ -50,6 +50,7 @@ extension_sql_file!(
         api::reads::grants_now
     ]
 );
+extension_sql_file!("../sql/schema/62_page.sql", name = "page", requires = ["catalogue"]);
 extension_sql_file!(
     "../sql/schema/65_maintenance.sql",
     name = "maintenance",

@@ -33,6 +33,7 @@ pub mod recharging;
 pub mod replay;
 pub mod reversing;
 pub mod rolling_up;
+pub mod showing;
 pub mod signals;
 pub mod totals;
 pub mod transferring;
