@@ -20,6 +20,7 @@ mod page;
 mod pools;
 mod reads;
 mod recharge;
+mod report;
 mod reservations;
 mod subscriptions;
 mod triggers;

@@ -3,18 +3,18 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 
-use credit_pools_domain::{Amount, Figures, Grant, Instant, Schedule, Span, Status, Zone, buckets};
+use credit_pools_domain::{Amount, Figures, Grant, Instant, Span, Status, Zone, buckets};
 use credit_pools_page::{self as shown, GrantLine, History, HistoryKind, Page};
 
 use super::opening::check_scope;
 use super::pool::unknown_pool;
-use super::{charting, reading};
+use super::{charting, plan_pools, reading};
 use crate::clock;
 use crate::error::{Error, Result};
+use crate::store::customers;
 use crate::store::page::{self as store, Found};
 use crate::store::rollups::Source;
 use crate::store::subscriptions::{self, Subscription};
-use crate::store::{catalogue, customers};
 
 /// Days of the chart.
 const DAYS: i32 = 30;
@@ -162,9 +162,7 @@ fn pools(asked: &Asked, own: Option<&[String]>, now: Instant) -> (Vec<Found>, i6
             }
         }
     }
-    found.sort_by(|a, b| {
-        (&a.row.resource_id, &a.row.credit_type_id).cmp(&(&b.row.resource_id, &b.row.credit_type_id))
-    });
+    found.sort_by(|a, b| (&a.row.resource_id, &a.row.credit_type_id).cmp(&(&b.row.resource_id, &b.row.credit_type_id)));
     (found, left_out)
 }
 
@@ -321,7 +319,10 @@ impl Due {
         let usable = || grants.iter().filter(|grant| grant.available().is_positive() && grant.expires_at.is_finite());
         let at = usable().map(|grant| grant.expires_at).min();
         let sum = |until: Instant| {
-            usable().filter(|grant| grant.expires_at <= until).map(Grant::available).fold(Amount::ZERO, |a, b| plus(a, &b))
+            usable()
+                .filter(|grant| grant.expires_at <= until)
+                .map(Grant::available)
+                .fold(Amount::ZERO, |a, b| plus(a, &b))
         };
         let figures = PoolFigures {
             now: wallet.figures,
@@ -434,13 +435,8 @@ fn subscriptions(customer_id: &str, found: &[Found], now: Instant) -> (Vec<shown
 }
 
 fn subscription(sub: &Subscription, cadences: &mut HashMap<String, Span>, now: Instant) -> shown::Subscription {
-    // The shortest of its plan's entries, a month where it has none, as provision_subscription says it.
-    let cadence = *cadences.entry(sub.plan_id.clone()).or_insert_with(|| {
-        let entries = catalogue::plan_entries(&sub.plan_id, now);
-        entries.iter().filter_map(|entry| entry.cadence).min_by_key(|span| span.nominal_micros()).unwrap_or(Span::MONTH)
-    });
-    let runs = sub.status_at(now) == "active";
-    let period = Schedule::period_of(&sub.zone(), sub.starts_at, cadence, now).ok().filter(|_| runs);
+    let cadence = *cadences.entry(sub.plan_id.clone()).or_insert_with(|| plan_pools::cadence(&sub.plan_id, now));
+    let period = plan_pools::period_by(sub, cadence, now).ok();
     shown::Subscription {
         subscription_id: sub.subscription_id.clone(),
         plan_id: sub.plan_id.clone(),
@@ -449,7 +445,7 @@ fn subscription(sub: &Subscription, cadences: &mut HashMap<String, Span>, now: I
         ends_at: Some(sub.ends_at).filter(|at| at.is_finite()),
         cancelled_at: sub.cancelled_at,
         period_start: period.map(|(start, _)| start),
-        period_end: period.map(|(_, end)| end.min(sub.ends_at)),
+        period_end: period.map(|(_, end)| end),
         quantities: sub.quantities.clone().filter(|text| text != "{}"),
     }
 }

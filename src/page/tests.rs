@@ -223,9 +223,7 @@ fn html_is_escaped() {
 #[test]
 fn the_policy_is_of_the_script_and_the_style_that_are_there() {
     let made = render(&page("plain", vec![pool(None, "plain", 1)]));
-    for (open, close, directive) in
-        [("<style>", "</style>", "style-src"), ("<script>", "</script>", "script-src")]
-    {
+    for (open, close, directive) in [("<style>", "</style>", "style-src"), ("<script>", "</script>", "script-src")] {
         let (_, rest) = made.split_once(open).unwrap();
         let (text, _) = rest.split_once(close).unwrap();
         let hash = escape::base64(&<sha2::Sha256 as sha2::Digest>::digest(text.as_bytes()));

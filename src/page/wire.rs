@@ -105,15 +105,31 @@ pub fn data<'a>(page: &'a Page, pools: &[&'a Pool], left: i64, rows: impl Fn(&Po
         left,
         asked: asked.and_then(|asked| pools.iter().position(|pool| std::ptr::eq(*pool, asked))),
         without: page.without_pool.as_deref(),
-        types: types.iter().map(|id| named(id, page.credit_types.get(*id).map(|known| {
-            [known.display_name.as_deref(), known.symbol.as_deref(), known.unit_plural.as_deref()]
-        }))).collect(),
+        types: types
+            .iter()
+            .map(|id| {
+                named(
+                    id,
+                    page.credit_types.get(*id).map(|known| {
+                        [known.display_name.as_deref(), known.symbol.as_deref(), known.unit_plural.as_deref()]
+                    }),
+                )
+            })
+            .collect(),
         policies,
         subs,
         pools: shown,
-        features: writer.lists.features.iter().map(|id| named(id, page.features.get(*id).map(|known| {
-            [known.display_name.as_deref(), known.unit.as_deref(), None]
-        }))).collect(),
+        features: writer
+            .lists
+            .features
+            .iter()
+            .map(|id| {
+                named(
+                    id,
+                    page.features.get(*id).map(|known| [known.display_name.as_deref(), known.unit.as_deref(), None]),
+                )
+            })
+            .collect(),
         plans: page.plans.iter().filter_map(|(id, name)| Some((id.clone(), json!(name.as_ref()?)))).collect(),
         texts: writer.lists.texts,
     };

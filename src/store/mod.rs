@@ -18,6 +18,7 @@ mod numeric;
 pub mod page;
 pub mod pools;
 pub mod recharges;
+pub mod reports;
 pub mod reservations;
 pub mod rollups;
 pub mod schedules;
