@@ -3,9 +3,9 @@
 PG_CONFIG ?= pg_config
 export PG_CONFIG
 
-.PHONY: help setup demo shell build install test lint test-domain test-regress test-isolation test-client test-dump \
+.PHONY: help setup demo page shell build install test lint test-domain test-regress test-isolation test-client test-dump \
 	test-worker test-events test-standby test-replica test-upgrade test-payments test-ledger test-privileges test-psql test-docs \
-	test-examples test-monitoring reference pgspot \
+	test-page test-examples test-monitoring reference pgspot \
 	sqlsmith torture check-majors bench bench-quick bench-settings bench-bloat bench-renewals clean
 
 help: ## this table
@@ -15,6 +15,8 @@ setup: ## install what is missing (the targets below do it for themselves)
 	@scripts/setup
 demo: ## watch the main job happen in a throw-away PostgreSQL
 	@scripts/demo
+page: ## write the page of a demo's customer and open it (FILE=target/page/credits.html)
+	@tests/page/run demo $(FILE)
 shell: ## psql on such a server, with the demo's catalogue loaded
 	@scripts/demo shell
 build: ## build the extension into target/pkg
@@ -66,6 +68,9 @@ pgspot: ## look for what a hostile search_path could take over in the install sc
 	@scripts/pgspot
 test-psql: ## the scripts of sql/psql, and long calls: progress, cancelling, going on (UPDATE=1)
 	@tests/psql/run
+test-page: ## the page of credits in a headless Chromium, its size and its speed (UPDATE=1 takes the screenshots over)
+	@scripts/setup tests
+	@tests/page/run
 test-docs: ## execute every SQL block of the documents, check the reference and the links
 	@tests/docs/run
 sqlsmith: ## queries that sqlsmith makes up, against a throw-away server (MINUTES=10 SEED=1)

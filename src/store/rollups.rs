@@ -9,6 +9,7 @@ use super::spi::{Arg, Row, Statement};
 
 /// A pool and how far its sums have got: ledger rows up to `up_to_seq`, and usages that moved no credits up to
 /// `up_to_usage`.
+#[derive(Clone)]
 pub struct Source {
     pub pool_id: i64,
     pub resource_id: Option<String>,
