@@ -4,7 +4,7 @@ PG_CONFIG ?= pg_config
 export PG_CONFIG
 
 .PHONY: help setup demo shell build install test lint test-domain test-regress test-isolation test-client test-dump \
-	test-worker test-events test-standby test-replica test-upgrade test-payments test-ledger test-privileges test-docs pgspot \
+	test-worker test-events test-standby test-replica test-upgrade test-payments test-ledger test-privileges test-psql test-docs pgspot \
 	sqlsmith torture check-majors majors deb dist test-package bench bench-quick bench-settings bench-bloat bench-renewals clean
 
 help: ## this table
@@ -59,6 +59,8 @@ test-privileges: ## what each level may do, tried; tenants, and what they may no
 	@tests/privileges/run
 pgspot: ## look for what a hostile search_path could take over in the install script
 	@scripts/pgspot
+test-psql: ## the scripts of sql/psql, and long calls: progress, cancelling, going on (UPDATE=1)
+	@tests/psql/run
 test-docs: ## execute every SQL block of the documents
 	@tests/docs/run
 test-package: ## install the Debian package in a fresh root, use it, remove it; META.json and the archive for PGXN

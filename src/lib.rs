@@ -9,6 +9,7 @@ mod api;
 mod clock;
 mod engine;
 mod error;
+mod progress;
 mod settings;
 mod store;
 mod worker;
@@ -51,6 +52,11 @@ extension_sql_file!(
     ]
 );
 extension_sql_file!(
+    "../sql/schema/61_overviews.sql",
+    name = "overviews",
+    requires = ["views", api::subscriptions::subscription_period]
+);
+extension_sql_file!(
     "../sql/schema/65_maintenance.sql",
     name = "maintenance",
     requires = ["pools", api::maintenance::run_maintenance]
@@ -66,7 +72,7 @@ extension_sql_file!(
     requires =
         ["pools", api::metering::check_metering, api::metering::metering_trigger, api::metering::charge_inserted]
 );
-extension_sql_file!("../sql/schema/68_access.sql", name = "access", requires = ["views"]);
+extension_sql_file!("../sql/schema/68_access.sql", name = "access", requires = ["overviews"]);
 extension_sql_file!("../sql/schema/70_dump.sql", name = "dump", requires = ["access"]);
 extension_sql_file!("../sql/schema/80_comments.sql", name = "comments", requires = ["access"]);
 extension_sql_file!("../sql/schema/90_functions.sql", name = "functions", finalize);

@@ -14,6 +14,7 @@ static EVENT_NOTIFY: GucSetting<bool> = GucSetting::<bool>::new(false);
 static EVENT_RETENTION: GucSetting<i32> = GucSetting::<i32>::new(MONTH_IN_MINUTES);
 static EVENT_SOURCE: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(DEFAULT_SOURCE));
 static ROLLUP_ROWS: GucSetting<i32> = GucSetting::<i32>::new(1_000);
+static PROGRESS_INTERVAL: GucSetting<i32> = GucSetting::<i32>::new(10);
 static SHARD: GucSetting<i32> = GucSetting::<i32>::new(0);
 
 static DIRECT_ACCESS: GucSetting<bool> = GucSetting::<bool>::new(true);
@@ -68,6 +69,16 @@ pub fn register() {
         i32::MAX,
         GucContext::Suset,
         GucFlags::default(),
+    );
+    GucRegistry::define_int_guc(
+        c"credit_pools.progress_interval",
+        c"Seconds between two NOTICEs of a long call (maintenance, archive_ledger, verify_ledger); 0 for none.",
+        c"A call that is over sooner says nothing.",
+        &PROGRESS_INTERVAL,
+        0,
+        86_400,
+        GucContext::Userset,
+        GucFlags::UNIT_S,
     );
     register_events();
     // The worker's settings can be read by a postmaster only that has loaded the library; elsewhere they do nothing.
@@ -168,6 +179,11 @@ pub fn event_retention() -> Option<i64> {
 
 pub fn rollup_rows() -> Option<i64> {
     Some(i64::from(ROLLUP_ROWS.get())).filter(|rows| *rows > 0)
+}
+
+pub fn progress_interval() -> Option<Duration> {
+    let seconds = u64::from(PROGRESS_INTERVAL.get().unsigned_abs());
+    (seconds > 0).then(|| Duration::from_secs(seconds))
 }
 
 pub fn event_source() -> String {

@@ -21,15 +21,17 @@ DECLARE
     metering CONSTANT text[] := '{report_usage, report_usage_batch, consume_credits, reserve_credits, settle_reservation,
         release_reservation, extend_reservation, check_credits, estimate_usage, meter_table, unmeter_table,
         check_metering, metering_trigger, charge_inserted}';
-    asking CONSTANT text[] := '{check_credits, balance_at, usage_chart, usage_overview, explain_usage, explain_recharge,
-        verify_ledger, ledger_head, clock}';
+    asking CONSTANT text[] := '{check_credits, balance_at, usage_chart, usage_overview, report, explain_usage,
+        explain_recharge, verify_ledger, ledger_head, clock}';
     -- What the views call.
-    of_views CONSTANT text[] := '{pool_now, grants_now, limit_window, next_transaction_id, reads_all_customers}';
+    of_views CONSTANT text[] := '{pool_now, grants_now, limit_window, subscription_period, next_transaction_id,
+        reads_all_customers}';
     selling CONSTANT text[] := '{provision_subscription, cancel_subscription, transfer_subscription, set_quantity,
         grant_credits, confirm_grant_payment, void_grant, update_grant, reverse_usage, transfer_credits, open_pool,
         claim_recharges, complete_recharge, fail_recharge, fetch_events, ack_events}';
     views CONSTANT text[] := '{pools, grants, ledger, usage_events, reservations, subscriptions, recharges,
-        auto_recharge_policies, limits, events, balance_alerts}';
+        auto_recharge_policies, limits, events, balance_alerts, auto_recharge_states, subscription_pools,
+        expiring_credits, customer_overview}';
 BEGIN
     CASE level
         WHEN 'meter' THEN
@@ -38,10 +40,10 @@ BEGIN
             relations := '{}';
         WHEN 'reader' THEN
             routines := asking || of_views;
-            relations := views || '{event_consumers}';
+            relations := views || '{event_consumers, health}';
         WHEN 'app' THEN
             routines := metering || asking || of_views || selling;
-            relations := views || '{event_consumers}';
+            relations := views || '{event_consumers, health}';
         WHEN 'admin' THEN
             SELECT array_agg(DISTINCT p.proname::text) INTO routines
             FROM pg_proc p JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
@@ -49,7 +51,7 @@ BEGIN
             WHERE e.extname = 'credit_pools'
               -- On a table of their own, triggers of ours have no business.
               AND (p.prorettype <> 'trigger'::regtype OR p.proname = 'charge_inserted');
-            relations := views || '{event_consumers, access}';
+            relations := views || '{event_consumers, health, access}';
         WHEN 'tenant' THEN
             routines := asking || '{own_rows, reads_own_customers}';
             relations := views;

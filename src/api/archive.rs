@@ -43,12 +43,7 @@ fn archive_ledger(
         let before = args::required("before", args::finite_instant("before", before)?)?;
         let of = Old { before, customer_id: args::optional_id("customer_id", customer_id)? };
         let bounds = Bounds { rows: bound("max_rows", max_rows)?, pools: bound("max_pools", max_pools)? };
-        let after = match (args::optional_id("after_customer_id", after_customer_id)?, after_pool_id) {
-            (Some(customer_id), Some(pool_id)) => Some((customer_id.to_owned(), pool_id)),
-            (None, None) => None,
-            (None, _) => return Err(Error::argument("after_customer_id", "after_pool_id needs after_customer_id")),
-            (_, None) => return Err(Error::argument("after_pool_id", "after_customer_id needs after_pool_id")),
-        };
+        let after = args::place(after_customer_id, after_pool_id)?;
         archiving::run(&of, after, &bounds)
     });
     let (last_customer_id, last_pool_id) = done.last.unzip();

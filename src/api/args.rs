@@ -179,6 +179,16 @@ pub fn instant(value: Option<TimestampWithTimeZone>) -> Option<Instant> {
 }
 
 /// An instant that counts: not an infinity.
+/// Where a call that goes through the pools in order is to go on: behind a customer's pool.
+pub fn place(customer_id: Option<&str>, pool_id: Option<i64>) -> Result<Option<(String, i64)>> {
+    match (optional_id("after_customer_id", customer_id)?, pool_id) {
+        (Some(customer_id), Some(pool_id)) => Ok(Some((customer_id.to_owned(), pool_id))),
+        (None, None) => Ok(None),
+        (None, _) => Err(Error::argument("after_customer_id", "after_pool_id needs after_customer_id")),
+        (_, None) => Err(Error::argument("after_pool_id", "after_customer_id needs after_pool_id")),
+    }
+}
+
 pub fn finite_instant(argument: &str, value: Option<TimestampWithTimeZone>) -> Result<Option<Instant>> {
     match instant(value) {
         Some(at) if !at.is_finite() => Err(Error::argument(argument, format!("{argument} must be a finite instant"))),

@@ -19,6 +19,7 @@ mod metering;
 mod pools;
 mod reads;
 mod recharge;
+mod report;
 mod reservations;
 mod subscriptions;
 mod triggers;

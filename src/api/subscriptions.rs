@@ -9,6 +9,7 @@ use super::call;
 use crate::engine::lifecycle::{self, Call};
 use crate::engine::plan_pools::Outcome;
 use crate::engine::provisioning::{self, Request};
+use crate::engine::reading;
 use crate::engine::replay::{self, Payload};
 use crate::error::{Error, Result};
 use crate::store::spi;
@@ -252,4 +253,17 @@ fn row(
         outcome.quantities.and_then(|text| serde_json::from_str(&text).ok()).map(JsonB),
         is_duplicate,
     ))
+}
+
+/// Nothing where there is no such subscription, or its periods leave the calendar.
+#[pg_extern(stable, security_definer)]
+#[search_path(pg_catalog, pg_temp)]
+fn subscription_period(
+    customer_id: Option<&str>,
+    subscription_id: Option<&str>,
+) -> TableIterator<'static, (name!(period_start, TimestampWithTimeZone), name!(period_end, TimestampWithTimeZone))> {
+    let period = customer_id.zip(subscription_id).and_then(|(customer_id, subscription_id)| {
+        spi::connected(|| spi::reading(|| reading::period(customer_id, subscription_id)))
+    });
+    TableIterator::new(period.into_iter().map(|(start, end)| (spi::timestamp(start), spi::timestamp(end))))
 }

@@ -8,7 +8,8 @@ use serde_json::Value;
 use super::args::{self, JsonText};
 use super::{hidden, read, visible};
 use crate::engine::verifying::{self, KeptHeads};
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::progress::Progress;
 use crate::store::access::{Reach, Scope};
 use crate::store::verification::Selection;
 use crate::store::{customers, spi};
@@ -54,6 +55,8 @@ fn verify_ledger(
     resource_id: default!(Option<&str>, "NULL"),
     credit_type_id: default!(Option<&str>, "NULL"),
     heads: default!(Option<JsonText>, "NULL"),
+    after_customer_id: default!(Option<&str>, "NULL"),
+    after_pool_id: default!(Option<i64>, "NULL"),
 ) -> TableIterator<
     'static,
     (
@@ -69,9 +72,15 @@ fn verify_ledger(
     let found = read(|reach| {
         let of = selection(customer_id, resource_id, credit_type_id)?;
         let mut heads = args::json(&heads).map(KeptHeads::parse).transpose()?.unwrap_or_default();
+        let after = args::place(after_customer_id, after_pool_id)?;
+        if after.is_some() && !heads.is_empty() {
+            return Err(Error::argument("heads", "heads are compared from the first pool on")
+                .hint("Leave after_customer_id and after_pool_id out."));
+        }
+        let mut progress = Progress::of("verify_ledger");
         let mut found = Vec::new();
         for of in within(reach, of)? {
-            found.extend(verifying::verify(&of, &mut heads)?);
+            found.extend(verifying::verify(&of, after.as_ref(), &mut heads, &mut progress)?);
         }
         Ok(found)
     });

@@ -204,6 +204,16 @@ impl Zone {
         Ok(seconds * 1_000_000 + i64::from(time.subsec_nanosecond() / 1_000))
     }
 
+    /// Date and time on the wall clock, to the minute; empty outside of the calendar.
+    pub fn wall_clock(&self, at: Instant) -> String {
+        self.local(at).map(|local| local.strftime("%Y-%m-%d %H:%M").to_string()).unwrap_or_default()
+    }
+
+    /// The date on the wall clock; empty outside of the calendar.
+    pub fn date(&self, at: Instant) -> String {
+        self.local(at).map(|local| local.strftime("%Y-%m-%d").to_string()).unwrap_or_default()
+    }
+
     /// So many microseconds past midnight on the wall clock of the day that `day` lies in.
     pub fn clock_time(&self, day: Instant, micros: i64) -> Result<Instant, CalendarError> {
         let midnight = self.local(day)?.date().at(0, 0, 0, 0);
@@ -256,6 +266,14 @@ mod tests {
 
     fn at(text: &str) -> Instant {
         Instant::from_timestamp(text.parse().unwrap())
+    }
+
+    #[test]
+    fn the_wall_clock_is_that_of_the_zone() {
+        let zone = Zone::find("Europe/Berlin").unwrap();
+        assert_eq!(zone.wall_clock(at("2026-03-28T23:30:00Z")), "2026-03-29 00:30");
+        assert_eq!(zone.date(at("2026-03-28T23:30:00Z")), "2026-03-29");
+        assert_eq!(zone.date(Instant::INFINITY), "");
     }
 
     #[test]

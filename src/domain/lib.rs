@@ -24,6 +24,7 @@ mod reversal;
 mod schedule;
 mod seal;
 mod spending;
+mod text;
 mod wallet;
 
 pub use alert::{Alerts, Level, Share, Standing};
@@ -44,6 +45,7 @@ pub use reversal::{DrawnPart, PaidDebt};
 pub use schedule::{Cadence, EntryTerms, Period, Rollover, Schedule};
 pub use seal::{SealedRow, fingerprint, seal};
 pub use spending::SpendingLimit;
+pub use text::{Charset, Column, Sheet};
 pub use wallet::{Drawn, Entry, EntryType, Figures, GrantChange, OnInsufficient, Refusal, Wallet};
 
 #[cfg(test)]

@@ -3,10 +3,9 @@
 //! Only the first rows of a pool move, up to the last one that is old enough, and never the pool's last: what is left goes
 //! on from the head that is written with them. Nothing else of the pool changes, not even its row.
 
-use pgrx::check_for_interrupts;
-
 use crate::clock;
 use crate::error::{Error, Result};
+use crate::progress::Progress;
 use crate::store::archive::{self, Head, Old, PoolKey, Range};
 use crate::store::customers;
 use crate::store::isolate::in_scratch_memory;
@@ -58,6 +57,7 @@ pub fn run(of: &Old, after: Option<PoolKey>, bounds: &Bounds) -> Result<Done> {
     let start = after.unwrap_or_else(|| (of.customer_id.unwrap_or_default().to_owned(), i64::MIN));
     let mut done = Done::default();
     let (mut seen, mut pools) = (start, 0);
+    let mut progress = Progress::of("archive_ledger");
     loop {
         let found = in_scratch_memory(|| archive::pools(of, (&seen.0, seen.1), POOLS));
         if found.is_empty() {
@@ -65,7 +65,14 @@ pub fn run(of: &Old, after: Option<PoolKey>, bounds: &Bounds) -> Result<Done> {
             return Ok(done);
         }
         for pool in found {
-            check_for_interrupts!();
+            progress.tick(|| {
+                let (customer_id, pool_id) = &pool;
+                format!(
+                    "{} rows of {} pools moved, at pool {pool_id} of customer \"{customer_id}\"",
+                    done.rows(),
+                    done.pools
+                )
+            });
             let left = bounds.rows.map_or(i64::MAX, |most| most - done.rows());
             if left < 1 || bounds.pools.is_some_and(|most| pools >= most) {
                 return Ok(done);
@@ -73,7 +80,7 @@ pub fn run(of: &Old, after: Option<PoolKey>, bounds: &Bounds) -> Result<Done> {
             pools += 1;
             // Nothing is held yet that another could wait for, while this waits for the first.
             let finished = match archive::lock(&pool, pools == 1) {
-                Some(last) => archive_pool(&pool, last, of, left, &mut done),
+                Some(last) => archive_pool(&pool, last, of, left, &mut done, &mut progress),
                 None => {
                     done.passed_over += 1;
                     true
@@ -89,11 +96,13 @@ pub fn run(of: &Old, after: Option<PoolKey>, bounds: &Bounds) -> Result<Done> {
 }
 
 /// Moves what is old enough in a locked pool whose last row is `last`, `most` rows at most. `false`: some of it is left.
-fn archive_pool(pool: &PoolKey, last: i64, of: &Old, most: i64, done: &mut Done) -> bool {
+fn archive_pool(pool: &PoolKey, last: i64, of: &Old, most: i64, done: &mut Done, progress: &mut Progress) -> bool {
     let mut left = most;
     let mut head = archive::head(pool);
     loop {
-        check_for_interrupts!();
+        progress.tick(|| {
+            format!("{} rows of {} pools moved, in pool {} of customer \"{}\"", done.rows(), done.pools, pool.1, pool.0)
+        });
         let piece = left.min(ROWS);
         let moved = in_scratch_memory(|| archive_piece(pool, last, of, piece, &mut head, done));
         if moved == 0 {

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use credit_pools_domain::{Amount, ChartError, Grant, Instant, MAX_BUCKETS, Span, Status, Zone, buckets};
 
 use super::opening::check_scope;
-use super::pool::unknown_pool;
+use super::pool::{scope_without_pool, unknown_pool};
 use super::reading::{self, PoolNow};
 use crate::clock;
 use crate::error::{Error, Result};
@@ -113,7 +113,7 @@ impl Usage {
     }
 }
 
-fn zone_of(customer_id: &str) -> Result<Zone> {
+pub fn zone_of(customer_id: &str) -> Result<Zone> {
     let name = customers::time_zone(customer_id).ok_or_else(|| {
         Error::unknown("customer", customer_id)
             .hint("provision_subscription and open_pool make customers and resources.")
@@ -150,20 +150,27 @@ fn bad_bucket(error: ChartError) -> Error {
     }
 }
 
+/// The pools of a scope, of one credit type or of all.
+pub fn pools(window: &Window) -> Result<Vec<Source>> {
+    let found = rollups::sources(window.customer_id, Some(window.resource_id), window.credit_type_id);
+    if found.is_empty() { Err(no_pool(window)?) } else { Ok(found) }
+}
+
+/// The error for a scope without pools.
+fn no_pool(window: &Window) -> Result<Error> {
+    check_scope(window.customer_id, window.resource_id)?;
+    Ok(match window.credit_type_id {
+        Some(credit_type_id) => unknown_pool(window.resource_id, credit_type_id),
+        None => scope_without_pool(window.resource_id),
+    })
+}
+
 /// The pools that are meant: of the scope or of all scopes, and of one credit type.
 fn sources(window: &Window, all: bool, sees: impl Fn(&str) -> bool) -> Result<Vec<Source>> {
     let Window { customer_id, resource_id, credit_type_id, .. } = *window;
     let mut found = rollups::sources(customer_id, (!all).then_some(resource_id), credit_type_id);
     found.retain(|source| sees(source.resource_id.as_deref().unwrap_or_default()));
-    let Some(first) = found.first() else {
-        check_scope(customer_id, resource_id)?;
-        return Err(match credit_type_id {
-            Some(credit_type_id) => unknown_pool(resource_id, credit_type_id),
-            None => Error::unknown("pool", resource_id)
-                .with("resource_id", Some(resource_id).filter(|id| !id.is_empty()))
-                .hint("open_pool, provision_subscription and grant_credits open pools."),
-        });
-    };
+    let Some(first) = found.first() else { return Err(no_pool(window)?) };
     let mut types: Vec<&str> = found.iter().map(|source| source.credit_type_id.as_str()).collect();
     types.sort_unstable();
     types.dedup();

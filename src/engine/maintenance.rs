@@ -7,6 +7,7 @@ use super::pool::LockedPool;
 use super::{looking_again, outbox, plan_pools, rolling_up};
 use crate::clock;
 use crate::error::{Error, Result};
+use crate::progress::Progress;
 use crate::store::isolate::{attempt, in_scratch_memory};
 use crate::store::ledger::Note;
 use crate::store::pools::{self, DueKey, PoolRow};
@@ -64,7 +65,9 @@ pub fn run(max_pools: Option<i64>) -> Result<Done> {
     let now = clock::now();
     let mut done = Done::default();
     let mut last: Option<DueKey> = None;
+    let mut progress = Progress::of("credit_pools maintenance");
     loop {
+        progress.tick(|| format!("{} pools booked, {} failed", done.pools, done.failed));
         let left = max_pools.map_or(PIECE, |max| (max - done.pools).min(PIECE));
         if left < 1 {
             break;
@@ -99,7 +102,7 @@ pub fn run(max_pools: Option<i64>) -> Result<Done> {
     (done.recharges, done.failed) = (looked_at, done.failed + failed);
     done.subscriptions = end_subscriptions(now, max_pools.is_none());
     done.events = outbox::delete_old(max_pools.is_none());
-    done.rolled_up = rolling_up::roll_up(max_pools);
+    done.rolled_up = rolling_up::roll_up(max_pools, &mut progress);
     done.remaining = pools::count_due(now);
     Ok(done)
 }

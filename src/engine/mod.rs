@@ -31,6 +31,7 @@ pub mod provisioning;
 pub mod reading;
 pub mod recharging;
 pub mod replay;
+pub mod reporting;
 pub mod reversing;
 pub mod rolling_up;
 pub mod signals;

@@ -166,16 +166,23 @@ pub fn open_missing(
     Ok(())
 }
 
-pub fn outcome(subscription: Subscription, now: Instant) -> Result<Outcome> {
-    // The subscription's own period is the shortest of its entries, a calendar month where it has none.
-    let entries = catalogue::plan_entries(&subscription.plan_id, now);
-    let period = entries.iter().filter_map(|e| e.cadence).min_by_key(|s| s.nominal_micros()).unwrap_or(Span::MONTH);
-    let (start, end) = Schedule::period_of(&subscription.zone(), subscription.starts_at, period, now)
+/// The subscription's own period at an instant: the shortest of its entries, a calendar month where it has none. Before its
+/// start it is the first one, after its end the last.
+pub fn period(subscription: &Subscription, at: Instant) -> Result<(Instant, Instant)> {
+    let entries = catalogue::plan_entries(&subscription.plan_id, at);
+    let every = entries.iter().filter_map(|e| e.cadence).min_by_key(|s| s.nominal_micros()).unwrap_or(Span::MONTH);
+    let last = if subscription.ends_at.is_finite() { subscription.ends_at.plus_micros(-1) } else { at };
+    let (start, end) = Schedule::period_of(&subscription.zone(), subscription.starts_at, every, at.min(last))
         .map_err(|_| Error::argument("starts_at", "the plan's periods leave the range of the calendar"))?;
+    Ok((start, end.min(subscription.ends_at)))
+}
+
+pub fn outcome(subscription: Subscription, now: Instant) -> Result<Outcome> {
+    let (start, end) = period(&subscription, now)?;
     Ok(Outcome {
         status: subscription.status_at(now).to_owned(),
         period_start: start.micros(),
-        period_end: end.min(subscription.ends_at).micros(),
+        period_end: end.micros(),
         starts_at: subscription.starts_at.micros(),
         ends_at: subscription.ends_at.micros(),
         quantities: subscription.quantities,

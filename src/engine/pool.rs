@@ -548,9 +548,21 @@ pub fn describe_scope(resource_id: &str, credit_type_id: &str) -> String {
 
 pub fn unknown_pool(resource_id: &str, credit_type_id: &str) -> Error {
     let scope = describe_scope(resource_id, credit_type_id);
+    no_pool(&scope, resource_id).with("id", credit_type_id)
+}
+
+/// For a scope without any pool.
+pub fn scope_without_pool(resource_id: &str) -> Error {
+    let scope = match resource_id {
+        "" => "the customer's global scope: name a resource".to_owned(),
+        _ => format!("resource \"{resource_id}\""),
+    };
+    no_pool(&scope, resource_id).with("id", resource_id)
+}
+
+fn no_pool(scope: &str, resource_id: &str) -> Error {
     Error::new(Kind::UnknownEntity, format!("there is no pool of {scope}"))
         .with("kind", "pool")
-        .with("id", credit_type_id)
         .with("resource_id", Some(resource_id).filter(|id| !id.is_empty()))
         .hint("open_pool, provision_subscription and grant_credits open pools.")
 }

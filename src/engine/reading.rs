@@ -3,11 +3,12 @@
 use credit_pools_domain::{Amount, Figures, Grant, Hold, Instant, Limit, Span, Wallet, Zone};
 
 use super::opening::check_scope;
+use super::plan_pools;
 use super::pool::{held_grants, unknown_pool};
 use crate::clock;
 use crate::error::{Error, Result};
 use crate::store::pools::PoolRow;
-use crate::store::{grants, ledger, pools, reservations, schedules};
+use crate::store::{grants, ledger, pools, reservations, schedules, subscriptions};
 
 /// Every renewal until then is gone through.
 const LONGEST_LOOK_AHEAD: Span = Span { months: 1200, days: 0, micros: 0 };
@@ -62,6 +63,12 @@ fn load_holds(wallet: &mut Wallet, customer_id: &str, holds: Vec<Hold>) {
         }
     }
     wallet.holds = holds;
+}
+
+/// The period that a subscription is in.
+pub fn period(customer_id: &str, subscription_id: &str) -> Option<(Instant, Instant)> {
+    let subscription = subscriptions::by_id(customer_id, subscription_id)?;
+    plan_pools::period(&subscription, clock::statement_start()).ok()
 }
 
 /// The grants that a usage of `feature_id` could draw from just before ledger row `seq`, in order of consumption.

@@ -3,6 +3,7 @@
 
 use pgrx::{check_for_interrupts, warning};
 
+use crate::progress::Progress;
 use crate::settings;
 use crate::store::isolate::{attempt, in_scratch_memory};
 use crate::store::rollups::{self, Behind};
@@ -21,24 +22,27 @@ const STEP: i64 = 1_000;
 
 /// Adds up what waits, in all pools or (`max_pools`) in a bounded time; how many rows. A failure is told, and keeps nothing
 /// else from being done: a chart is right without.
-pub fn roll_up(max_pools: Option<i64>) -> i64 {
+pub fn roll_up(max_pools: Option<i64>, progress: &mut Progress) -> i64 {
     let Some(rows) = settings::rollup_rows() else { return 0 };
     // What another session has added since could not be seen.
     if spi::keeps_snapshot() {
         return 0;
     }
-    attempt(|| Ok(if rollups::try_lock() { go_round(max_pools, rows) } else { 0 })).unwrap_or_else(|message| {
-        warning!("credit_pools maintenance cannot add usage up: {message}");
-        0
-    })
+    attempt(|| Ok(if rollups::try_lock() { go_round(max_pools, rows, progress) } else { 0 })).unwrap_or_else(
+        |message| {
+            warning!("credit_pools maintenance cannot add usage up: {message}");
+            0
+        },
+    )
 }
 
 /// Pools are looked at in turn, some by each call: the next call goes on where this one ends.
-fn go_round(max_pools: Option<i64>, rows: i64) -> i64 {
+fn go_round(max_pools: Option<i64>, rows: i64, progress: &mut Progress) -> i64 {
     let mut left = max_pools.map_or(i64::MAX, |_| MOST_ROWS);
     let mut done = 0;
     for pool in in_scratch_memory(|| rollups::pools_in_use(rows, LOOKS, STEP)) {
         done += add_up(&pool, left - done);
+        progress.tick(|| format!("{done} ledger rows added up for charts"));
     }
     let start = if max_pools.is_some() { rollups::position() } else { beginning() };
     let mut after = start.clone();
@@ -47,6 +51,7 @@ fn go_round(max_pools: Option<i64>, rows: i64) -> i64 {
         let pools = in_scratch_memory(|| rollups::pools_after((&after.0, after.1), rows, ROUND));
         for pool in &pools {
             done += add_up(pool, left - done);
+            progress.tick(|| format!("{done} ledger rows added up for charts"));
             if done >= left {
                 break;
             }

@@ -9,6 +9,7 @@ use credit_pools_domain::{Amount, Audit, Finding, StoredEntry, Wallet, hex, unhe
 use serde_json::{Value, json};
 
 use crate::error::{Error, Result};
+use crate::progress::Progress;
 use crate::store::archive::{self, Head};
 use crate::store::isolate::in_scratch_memory;
 use crate::store::verification::{self, Books, Selection};
@@ -40,6 +41,10 @@ pub struct KeptHeads {
 }
 
 impl KeptHeads {
+    pub fn is_empty(&self) -> bool {
+        self.of_pools.is_empty()
+    }
+
     /// From an array of rows of ledger_head.
     pub fn parse(text: &str) -> Result<KeptHeads> {
         let wrong = |what: &str| {
@@ -69,18 +74,32 @@ impl KeptHeads {
     }
 }
 
-/// Goes through the pools of a selection.
-pub fn verify(of: &Selection, heads: &mut KeptHeads) -> Result<Vec<Found>> {
+/// Goes through the pools of a selection, behind `after`.
+pub fn verify(
+    of: &Selection,
+    after: Option<&PoolKey>,
+    heads: &mut KeptHeads,
+    progress: &mut Progress,
+) -> Result<Vec<Found>> {
     check_selection(of)?;
-    let mut found = Vec::new();
-    let mut after = start(of);
+    let (mut found, mut sound) = (Vec::new(), 0);
+    // A tenant's selections may lie before it.
+    let mut after = after.map_or(start(of), |after| after.clone().max(start(of)));
     loop {
         let books = in_scratch_memory(|| verification::pools(of, (&after.0, after.1), PIECE));
         let Some(last) = books.last() else { break };
         after = (last.customer_id.clone(), last.pool_id);
         for pool in &books {
             let kept = heads.of_pools.remove(&pool.pool_id).unwrap_or_default();
-            let findings = in_scratch_memory(|| audit(pool, kept));
+            let findings = in_scratch_memory(|| audit(pool, kept, progress));
+            sound += i64::from(findings.is_empty());
+            progress.tick(|| {
+                let (customer_id, pool_id) = (&pool.customer_id, pool.pool_id);
+                format!(
+                    "{sound} sound pools, {} problems, up to pool {pool_id} of customer \"{customer_id}\"",
+                    found.len()
+                )
+            });
             found.extend(findings.into_iter().map(|finding| Found {
                 customer_id: pool.customer_id.clone(),
                 resource_id: pool.resource_id.clone(),
@@ -129,13 +148,15 @@ fn start(of: &Selection) -> PoolKey {
 }
 
 /// One pool.
-fn audit(books: &Books, kept: Kept) -> Vec<Finding> {
+fn audit(books: &Books, kept: Kept, progress: &mut Progress) -> Vec<Finding> {
     let (customer_id, pool_id) = (books.customer_id.as_str(), books.pool_id);
     let mut audit = Audit::new(kept);
     let mut archived = Archived::of(customer_id, pool_id);
     let mut after = i64::MIN;
     loop {
-        pgrx::check_for_interrupts!();
+        progress.tick(|| {
+            format!("in pool {pool_id} of customer \"{customer_id}\", {} of {} rows", after.max(0), books.pool.seq)
+        });
         let entries = in_scratch_memory(|| verification::entries(customer_id, pool_id, after, PIECE));
         for entry in &entries {
             audit.read(entry);

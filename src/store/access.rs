@@ -189,7 +189,7 @@ pub unsafe fn simplified(request: *mut pg_sys::Node) -> *mut pg_sys::Node {
 }
 
 /// The views whose rows a tenant gets.
-const VIEWS: [&str; 11] = [
+const VIEWS: [&str; 15] = [
     "pools",
     "grants",
     "ledger",
@@ -201,6 +201,10 @@ const VIEWS: [&str; 11] = [
     "limits",
     "events",
     "balance_alerts",
+    "auto_recharge_states",
+    "subscription_pools",
+    "expiring_credits",
+    "customer_overview",
 ];
 
 /// A view's rows of what the caller may see, given to `take` in pieces. Nothing for a role that sees all: it reads the

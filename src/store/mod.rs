@@ -17,6 +17,7 @@ pub mod limits;
 mod numeric;
 pub mod pools;
 pub mod recharges;
+pub mod reports;
 pub mod reservations;
 pub mod rollups;
 pub mod schedules;

@@ -54,6 +54,7 @@ INSERT INTO test.call (function, statement) VALUES
 ('clock', $$SELECT credit_pools.clock()$$),
 ('usage_chart', $$SELECT credit_pools.usage_chart(customer_id => 'acme', resource_id => 'ws1', credit_type_id => 'credits')$$),
 ('usage_overview', $$SELECT credit_pools.usage_overview(customer_id => 'acme', resource_id => 'ws1', credit_type_id => 'credits')$$),
+('report', $$SELECT credit_pools.report(customer_id => 'acme', resource_id => 'ws1')$$),
 ('balance_at', $$SELECT credit_pools.balance_at(customer_id => 'acme', resource_id => 'ws1', credit_type_id => 'credits')$$),
 ('explain_usage', $$SELECT credit_pools.explain_usage(customer_id => 'acme', usage_id => test.id('usage acme ws1'))$$),
 ('explain_recharge', $$SELECT credit_pools.explain_recharge(customer_id => 'acme', resource_id => 'ws1', credit_type_id => 'images')$$),
@@ -72,6 +73,7 @@ INSERT INTO test.call (function, statement) VALUES
 ('pool_now', $$SELECT credit_pools.pool_now('acme', test.id('pool acme ws1'))$$),
 ('grants_now', $$SELECT credit_pools.grants_now('acme', test.id('pool acme ws1'))$$),
 ('limit_window', $$SELECT credit_pools.limit_window('acme', '1 month')$$),
+('subscription_period', $$SELECT credit_pools.subscription_period('acme', 'none')$$),
 ('next_transaction_id', $$SELECT credit_pools.next_transaction_id()$$),
 ('metering_trigger', $$SELECT credit_pools.metering_trigger('chat')$$),
 ('check_metering', $$SELECT credit_pools.check_metering('pg_temp.mine'::pg_catalog.regclass, 'chat', 'customer', NULL, NULL, NULL)$$);

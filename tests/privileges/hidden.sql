@@ -50,6 +50,7 @@ SET SESSION AUTHORIZATION credit_pools_test_resource;
 SELECT test.refused_for('balance_at of a resource', $$SELECT credit_pools.balance_at(customer_id => 'acme', credit_type_id => 'credits', resource_id => '%s')$$, 'ws2', 'no9');
 SELECT test.refused_for('usage_chart of a resource', $$SELECT credit_pools.usage_chart(customer_id => 'acme', credit_type_id => 'credits', resource_id => '%s')$$, 'ws2', 'no9');
 SELECT test.refused_for('usage_chart of a resource by resource', $$SELECT credit_pools.usage_chart(customer_id => 'acme', credit_type_id => 'credits', resource_id => '%s', group_by => '{resource}')$$, 'ws2', 'no9');
+SELECT test.refused_for('report of a resource', $$SELECT credit_pools.report(customer_id => 'acme', resource_id => '%s')$$, 'ws2', 'no9');
 SELECT test.refused_for('usage_overview of a resource', $$SELECT credit_pools.usage_overview(customer_id => 'acme', credit_type_id => 'credits', resource_id => '%s')$$, 'ws2', 'no9');
 SELECT test.verdict(current_user || ': a chart by resource has its own only', test.rows($$SELECT resource_id FROM credit_pools.usage_chart(customer_id => 'acme', credit_type_id => 'credits', from_time => '2020-01-01', bucket => '1 year', group_by => '{resource}')$$) !~ 'ws2|null',
 	test.rows($$SELECT resource_id FROM credit_pools.usage_chart(customer_id => 'acme', credit_type_id => 'credits', from_time => '2020-01-01', bucket => '1 year', group_by => '{resource}')$$));
@@ -83,6 +84,7 @@ RESET SESSION AUTHORIZATION;
 SET SESSION AUTHORIZATION credit_pools_test_customer;
 SELECT test.refused_for('balance_at of a customer', $$SELECT credit_pools.balance_at(customer_id => '%s', credit_type_id => 'credits')$$, 'zeta', 'none');
 SELECT test.refused_for('usage_chart of a customer', $$SELECT credit_pools.usage_chart(customer_id => '%s', credit_type_id => 'credits', group_by => '{resource}')$$, 'zeta', 'none');
+SELECT test.refused_for('report of a customer', $$SELECT credit_pools.report(customer_id => '%s')$$, 'zeta', 'none');
 SELECT test.refused_for('usage_overview of a customer', $$SELECT credit_pools.usage_overview(customer_id => '%s', credit_type_id => 'credits')$$, 'zeta', 'none');
 SELECT test.refused_for('balance_at of a type that is not there', $$SELECT credit_pools.balance_at(customer_id => '%s', credit_type_id => 'nothing')$$, 'zeta', 'none');
 SELECT test.refused_for('check_credits of a customer', $$SELECT credit_pools.check_credits(customer_id => '%s', credit_type_id => 'credits', amount => 1)$$, 'zeta', 'none');
@@ -306,7 +308,7 @@ CREATE FUNCTION pg_temp.own_pools(argument text) RETURNS text LANGUAGE sql AS $$
 	next_expiry_at timestamptz, next_expiry_amount numeric, utilization numeric, metadata jsonb, created_at timestamptz)$q$, argument) $$;
 SELECT test.same('own_rows has the rows of the view', test.rows('SELECT * FROM credit_pools.pools'), test.rows(pg_temp.own_pools('''pools''')));
 SELECT test.verdict('own_rows(' || v || ') is no view of tenants', a LIKE '22023 %', a) FROM unnest(ARRAY['NULL', '''''', '''pool''', '''Pools''', '''POOLS''', '''pools ''', '''credit_pools.pools''', '''"pools"''',
-	'''access''', '''role_access''', '''event_consumers''', '''pg_authid''', '''pools v, credit_pools.access''', '''pools v WHERE true OR ''''a'''' --''', '''pools; DROP TABLE test.id; --''',
+	'''access''', '''role_access''', '''event_consumers''', '''health''', '''pg_authid''', '''pools v, credit_pools.access''', '''pools v WHERE true OR ''''a'''' --''', '''pools; DROP TABLE test.id; --''',
 	'''pools UNION ALL SELECT * FROM credit_pools.pools''', 'E''pools\n''', 'repeat(''pools'', 100000)']) v, LATERAL test.try(pg_temp.own_pools(v)) a;
 SELECT test.verdict('own_rows of another shape', a !~ '^(00000|XX000) ', a) FROM unnest(ARRAY[pg_temp.own_pools('''ledger'''), pg_temp.own_pools('''grants'''),
 	'SELECT * FROM credit_pools.own_rows(''pools'') AS o (customer_id text)', 'SELECT * FROM credit_pools.own_rows(''pools'') AS o (customer_id bigint, resource_id bigint)',
