@@ -14,4 +14,6 @@ SELECT 'version ' || extversion FROM pg_extension WHERE extname = 'credit_pools'
 SELECT 'pool ' || resource_id, balance, granted, consumed FROM credit_pools.pools ORDER BY resource_id;
 SELECT 'problems ' || count(*) FROM credit_pools.verify_ledger();
 DROP EXTENSION credit_pools CASCADE;
-SELECT 'schemas ' || count(*) FROM pg_namespace WHERE nspname = 'credit_pools';
+-- The schema stays, empty: PostgreSQL makes it for an extension, but not a part of it.
+SELECT 'objects ' || (SELECT count(*) FROM pg_class WHERE relnamespace = s.oid) + (SELECT count(*) FROM pg_proc WHERE pronamespace = s.oid)
+	+ (SELECT count(*) FROM pg_type WHERE typnamespace = s.oid) FROM pg_namespace s WHERE nspname = 'credit_pools';
