@@ -18,7 +18,7 @@ now_ms() { local us=${EPOCHREALTIME/[.,]/}; echo $((us / 1000)); }
 usable_postgres() {
 	local major
 	major=$("$1" --version 2>/dev/null | sed -n 's/^PostgreSQL \([0-9]*\).*/\1/p') || return 1
-	case $major in 15 | 16 | 17) ;; *) return 1 ;; esac
+	case $major in 15 | 16 | 17 | 18) ;; *) return 1 ;; esac
 	[ -x "$("$1" --bindir)/postgres" ] && [ -f "$("$1" --includedir-server 2>/dev/null)/postgres.h" ]
 }
 
@@ -26,7 +26,7 @@ usable_postgres() {
 find_postgres() {
 	local asked=${PG_CONFIG:-pg_config}
 	if ! usable_postgres "$asked"; then
-		[ "$asked" = pg_config ] || die "PG_CONFIG=$asked: need PostgreSQL 15, 16 or 17 with its server and its headers"
+		[ "$asked" = pg_config ] || die "PG_CONFIG=$asked: need PostgreSQL 15, 16, 17 or 18 with its server and its headers"
 		# Debian's pg_config may be that of libpq alone, or of another major.
 		asked=/usr/lib/postgresql/15/bin/pg_config
 		usable_postgres "$asked" || return 1
