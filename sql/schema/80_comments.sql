@@ -385,3 +385,5 @@ COMMENT ON COLUMN credit_pools.access.level IS 'admin, app, meter, reader or ten
 COMMENT ON COLUMN credit_pools.access.customer_id IS 'Whose rows a tenant sees; NULL for the other levels';
 COMMENT ON COLUMN credit_pools.access.resource_id IS 'The one resource whose rows a tenant sees; NULL: the whole customer';
 COMMENT ON COLUMN credit_pools.access.granted_at IS 'When it was given';
+
+COMMENT ON DOMAIN credit_pools."text/html" IS 'A text that is an HTML document: a function of this type is one whose result PostgREST serves as text/html';
