@@ -22,9 +22,8 @@ const DAYS: i32 = 30;
 const MOST_POOLS: i64 = 2_000;
 /// What is shown of a pool that was asked for; more than the page takes in the end (credit_pools_page).
 const IN_FULL: Share = Share { ledger: 100, grants: 200, recharges: 20 };
-/// What all other pools have together, and what one of them has at most and at least.
+/// What all other pools have together, and what one of them has at least.
 const OF_OTHERS: i64 = 6_000;
-const MOST_OF_ONE: i64 = 25;
 const LEAST_OF_ONE: i64 = 3;
 const SUBSCRIPTIONS_OF_SCOPE: i64 = 3;
 const VERSIONS: i64 = 20;
@@ -60,7 +59,11 @@ fn gather(asked: &Asked, own: Option<&[String]>) -> Result<Page> {
     let now = clock::statement_start();
     let (found, left_out) = pools(asked, own, now);
     if let (true, Some(credit_type_id)) = (found.is_empty(), asked.credit_type_id) {
-        return Err(unknown_pool(asked.resource_id.unwrap_or_default(), credit_type_id));
+        let of_any = || {
+            Error::unknown("pool", credit_type_id)
+                .hint("open_pool, provision_subscription and grant_credits open pools.")
+        };
+        return Err(asked.resource_id.map_or_else(of_any, |resource_id| unknown_pool(resource_id, credit_type_id)));
     }
 
     let scope = |pool: &Found| Some(pool.row.resource_id.as_str()).filter(|id| !id.is_empty()).map(str::to_owned);
@@ -74,7 +77,7 @@ fn gather(asked: &Asked, own: Option<&[String]>) -> Result<Page> {
     let bounds = days(&zone, now)?;
     let mut parts = Parts::read(customer_id, &found, &shares, &bounds, now);
     let (policies, of_pools) = policies(customer_id, &found, own.is_none(), now);
-    let (subscriptions, mut histories) = subscriptions(customer_id, &found, now);
+    let (subscriptions, histories) = subscriptions(customer_id, &found, now);
     let used_from = bounds.first().copied().unwrap_or(now);
     let mut pools = Vec::with_capacity(found.len());
     for (index, pool) in found.iter().enumerate() {
@@ -82,9 +85,9 @@ fn gather(asked: &Asked, own: Option<&[String]>) -> Result<Page> {
         let usage = parts.usage.remove(&pool.row.pool_id).unwrap_or_default();
         let used = usage.iter().flat_map(|(_, days)| days).fold(Amount::ZERO, plus);
         let passed = now.micros().saturating_sub(used_from.micros());
-        let mut history = histories.remove(pool.row.resource_id.as_str()).unwrap_or_default();
-        history.1.push(History { at: pool.created_at, kind: HistoryKind::Opened, plan_id: None });
-        history.1.sort_by_key(|line| Reverse(line.at));
+        let (subscription, mut history) = histories.get(&pool.row.resource_id).cloned().unwrap_or_default();
+        history.push(History { at: pool.created_at, kind: HistoryKind::Opened, plan_id: None });
+        history.sort_by_key(|line| Reverse(line.at));
         pools.push(shown::Pool {
             pool_id: pool.row.pool_id,
             resource_id: scope(pool),
@@ -103,8 +106,8 @@ fn gather(asked: &Asked, own: Option<&[String]>) -> Result<Page> {
             recharges: parts.recharges.remove(&pool.row.pool_id).unwrap_or_default(),
             breaker_opened_at: pool.row.breaker_opened_at,
             policy: of_pools.get(index).copied().flatten(),
-            subscription: history.0,
-            history: history.1,
+            subscription,
+            history,
             in_full: in_full(pool),
         });
     }
@@ -169,8 +172,12 @@ fn pools(asked: &Asked, own: Option<&[String]>, now: Instant) -> (Vec<Found>, i6
 /// How much is read of each pool.
 fn shares(found: &[Found], in_full: impl Fn(&Found) -> bool) -> Vec<Share> {
     let others = i64::try_from(found.iter().filter(|pool| !in_full(pool)).count()).unwrap_or(i64::MAX).max(1);
-    let each = (OF_OTHERS / others).clamp(LEAST_OF_ONE, MOST_OF_ONE);
-    let brief = Share { ledger: each, grants: each, recharges: each.min(5) };
+    let each = (OF_OTHERS / others).max(LEAST_OF_ONE);
+    let brief = Share {
+        ledger: each.min(IN_FULL.ledger),
+        grants: each.min(IN_FULL.grants),
+        recharges: each.min(IN_FULL.recharges),
+    };
     found.iter().map(|pool| if in_full(pool) { IN_FULL } else { brief }).collect()
 }
 

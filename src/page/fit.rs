@@ -32,7 +32,8 @@ const fn brief(ledger: usize, grants: usize, recharges: usize, history: usize, f
 }
 
 /// Of the pools that were asked for and of the others, from the most to the least.
-const LEVELS: [(Rows, Rows); 9] = [
+const LEVELS: [(Rows, Rows); 10] = [
+    (rows(100, 200, 20, 40, 12), rows(100, 200, 20, 40, 12)),
     (rows(100, 200, 20, 40, 12), rows(25, 50, 5, 20, 12)),
     (rows(100, 200, 20, 40, 12), brief(25, 25, 5, 10, 8)),
     (rows(100, 200, 20, 40, 12), brief(10, 10, 3, 6, 6)),
@@ -53,10 +54,18 @@ pub fn render_within(page: &Page, max_bytes: usize) -> String {
     let every: Vec<&Pool> = page.pools.iter().collect();
     let mut made = String::new();
     for (full, other) in &LEVELS {
+        // What is clearly too large is not made to find that out.
+        if estimate(page, full, other) > max_bytes + max_bytes / 50 {
+            continue;
+        }
         made = at_level(page, &every, full, other);
         if made.len() <= max_bytes {
             return made;
         }
+    }
+    if made.is_empty() {
+        let (full, other) = &LEVELS[LEVELS.len() - 1];
+        made = at_level(page, &every, full, other);
     }
     // Names alone are too long: fewer pools, those that were asked for among them.
     let (full, other) = &LEVELS[LEVELS.len() - 1];
@@ -71,6 +80,18 @@ pub fn render_within(page: &Page, max_bytes: usize) -> String {
         made = at_level(page, &chosen, full, other);
     }
     made
+}
+
+/// How large a page would become, by some of its pools.
+fn estimate(page: &Page, full: &Rows, other: &Rows) -> usize {
+    const SOME: usize = 40;
+    let others: Vec<&Pool> = page.pools.iter().filter(|pool| !pool.in_full).collect();
+    let each = others.len().div_ceil(SOME).max(1);
+    let mut pools: Vec<&Pool> = page.pools.iter().filter(|pool| pool.in_full).collect();
+    let without = at_level(page, &pools, full, other).len();
+    pools.extend(others.iter().copied().step_by(each));
+    let with = at_level(page, &pools, full, other).len();
+    without + with.saturating_sub(without) * others.len() / others.len().div_ceil(each).max(1)
 }
 
 fn at_level(page: &Page, pools: &[&Pool], full: &Rows, other: &Rows) -> String {

@@ -180,6 +180,7 @@ pub struct Subscription {
     pub quantities: Option<String>,
 }
 
+#[derive(Clone)]
 pub struct History {
     pub at: Instant,
     pub kind: HistoryKind,

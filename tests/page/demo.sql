@@ -16,9 +16,9 @@ SELECT FROM (VALUES ('chat', 1.5), ('summary', 12), ('search', 0.25), ('translat
 SELECT FROM credit_pools.define_rate(feature_id => 'draw', credit_type_id => 'images', credits_per_unit => 1);
 
 -- The customer's own pool, two busy workspaces, one that is new, and a team for each of ten offices.
-SELECT FROM credit_pools.open_pool(customer_id => 'Acme GmbH & Co. KG', credit_type_id => 'ai-tokens');
 SELECT FROM credit_pools.provision_subscription(customer_id => 'Acme GmbH & Co. KG', resource_id => 'workspace-docs', plan_id => 'basic', time_zone => 'Europe/Berlin', subscription_id => 'sub-docs', quantities => '{"seat": 12}');
 SELECT FROM credit_pools.provision_subscription(customer_id => 'Acme GmbH & Co. KG', resource_id => 'workspace-chat', plan_id => 'basic', subscription_id => 'sub-chat');
+SELECT FROM credit_pools.open_pool(customer_id => 'Acme GmbH & Co. KG', credit_type_id => 'ai-tokens');
 SELECT FROM unnest('{Athens,Berlin,Cairo,Dublin,Essen,Fes,Ghent,Hobart,Izmir,Jena}'::text[]) city,
     LATERAL credit_pools.grant_credits(customer_id => (SELECT customer_id FROM credit_pools.open_pool(customer_id => 'Acme GmbH & Co. KG', resource_id => 'team-' || lower(city), credit_type_id => 'ai-tokens')),
         resource_id => 'team-' || lower(city), credit_type_id => 'ai-tokens', amount => 900 + 100 * length(city), display_name => city || ' starter', price => 9.90, price_currency => 'EUR');
@@ -47,8 +47,8 @@ END $$;
 SELECT count(pg_temp.day(d::date)) FROM generate_series(date '2026-02-02', date '2026-03-11', '1 day') d \g /dev/null
 SELECT FROM credit_pools.provision_subscription(customer_id => 'Acme GmbH & Co. KG', resource_id => 'workspace-docs', plan_id => 'pro', subscription_id => 'sub-docs', quantities => '{"seat": 15}');
 SELECT FROM credit_pools.set_auto_recharge(customer_id => 'Acme GmbH & Co. KG', credit_type_id => 'ai-tokens', threshold => 500, target_balance => 2000, price_per_credit => 0.01, price_currency => 'EUR', max_spend => 200);
-SELECT FROM credit_pools.set_auto_recharge(customer_id => 'Acme GmbH & Co. KG', resource_id => 'workspace-docs', credit_type_id => 'ai-tokens', threshold => 2500, recharge_amount => 5000, price_per_credit => 0.008, price_currency => 'EUR',
-    max_spend => 400, cooldown => '1 hour', settlement => 'immediate');
+SELECT FROM credit_pools.set_auto_recharge(customer_id => 'Acme GmbH & Co. KG', resource_id => 'workspace-docs', credit_type_id => 'ai-tokens', threshold => 17000, recharge_amount => 5000, price_per_credit => 0.008, price_currency => 'EUR',
+    max_spend => 400, cooldown => '1 hour');
 SELECT count(pg_temp.day(d::date)) FROM generate_series(date '2026-03-12', date '2026-03-30', '1 day') d \g /dev/null
 -- Payments that fail, one that succeeded, one under way.
 SELECT FROM credit_pools.claim_recharges(worker => 'payments-1', max_count => 10) c, LATERAL credit_pools.complete_recharge(customer_id => c.customer_id, recharge_id => c.recharge_id, payment_reference => 'pay-' || c.recharge_id)

@@ -24,7 +24,7 @@ class Browser:
         self.process = subprocess.Popen([driver, "--port=0"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         self.base = None
         for line in self.process.stdout:
-            found = re.search(r"on port (\d+)", line)
+            found = re.search(r"successfully on port (\d+)", line)
             if found:
                 self.base = f"http://127.0.0.1:{found[1]}"
                 break

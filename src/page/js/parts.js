@@ -57,7 +57,8 @@ function overview(pool) {
   let lasts = "no usage in " + data.days + " days";
   if (!isZero(pool.perDay)) lasts = pool.depletion === null ? "lasts for ever at this rate" : isNegative(pool.balance) || isZero(pool.balance) ? "used up" : "lasts until " + day(pool.depletion);
   body("overview").replaceChildren(make("dl", { class: "tiles" }, main,
-    tile("Granted", pool.granted), tile("Consumed", pool.consumed), tile("Expired", pool.expired), tile("Voided", pool.voided),
+    tile("Granted", pool.granted), tile("Consumed", pool.consumed, pool.used === "0" ? "nothing in " + data.days + " days" : grouped(pool.used) + " in " + data.days + " days"),
+    tile("Expired", pool.expired, isZero(pool.voided) ? "nothing voided" : "and " + grouped(pool.voided) + " voided"),
     utilized, tile("Held", pool.held, isZero(pool.held) ? "no open holds" : "for running jobs"),
     tile("Debt", pool.debt, isZero(pool.debt) ? "none" : "paid by the next credits"),
     tile("Expiring in 30 days", pool.expiring, ends)));
@@ -140,7 +141,24 @@ function subscription(pool) {
   body("subscription").replaceChildren(...parts);
 }
 
-const GRANT_COLUMNS = [["Grant"], ["Status"], ["Category"], ["Priority", "n"], ["Amount", "n"], ["Remaining", "n"], ["Expires", "t"], ["Price", "n"]];
+// The first rows of a table, and a button for the others: nobody wants to pass by a hundred rows on the way to the next part.
+const FIRST = 12;
+function long(rows, parts, what) {
+  const all = [...rows.children];
+  if (all.length <= FIRST + 3) return;
+  all.slice(FIRST).forEach((row) => { row.hidden = true; });
+  const button = make("button", { type: "button" }, "Show all " + grouped(String(all.length)) + " " + what);
+  button.addEventListener("click", () => {
+    all.forEach((row) => { row.hidden = false; });
+    button.remove();
+    const first = all[FIRST].firstElementChild;
+    first.tabIndex = -1;
+    first.focus();
+  });
+  parts.push(button);
+}
+
+const GRANT_COLUMNS = [["Grant"], ["Status", "t"], ["Category", "t"], ["Priority", "n"], ["Amount", "n"], ["Remaining", "n"], ["Expires", "t"], ["Price", "n"]];
 
 function grants(pool) {
   if (!pool.grantCount && !pool.grants.length) return body("grants").replaceChildren(empty("No credits have been granted to this pool yet."));
@@ -165,10 +183,13 @@ function grants(pool) {
   const table = make("table", { class: "cards" }, make("caption", null, "In order of consumption; then what is over, the newest first"), head(GRANT_COLUMNS), rows);
   const missing = pool.grants.length < pool.grantCount
     ? make("p", { class: "left" }, (pool.grants.length ? "The first " + grouped(String(pool.grants.length)) + " of " + plural(pool.grantCount, "grant", "grants") : plural(pool.grantCount, "grant", "grants") + " not on this page") + "; all are in the view credit_pools.grants.") : null;
-  body("grants").replaceChildren(...(pool.grants.length ? [scroller("Grants", table, true)] : []), ...(missing ? [missing] : []));
+  const parts = pool.grants.length ? [scroller("Grants", table)] : [];
+  if (missing) parts.push(missing);
+  long(rows, parts, "grants");
+  body("grants").replaceChildren(...parts);
 }
 
-const LEDGER_COLUMNS = [["No."], ["Recorded", "t"], ["Type"], ["Feature"], ["Amount", "n"], ["Balance", "n"], ["Details", "free"]];
+const LEDGER_COLUMNS = [["No.", "t"], ["Recorded", "t"], ["Type", "t"], ["Feature"], ["Amount", "n"], ["Balance", "n"], ["Details", "free"]];
 const MORE = { value: "units", usage: "usage", recharge: "recharge", reservation: "hold", key: "key", dimensions: "dimensions", metadata: "metadata" };
 
 function ledger(pool, kind) {
@@ -196,8 +217,9 @@ function ledger(pool, kind) {
       feature === null || feature === undefined ? "" : own(featureName(feature)), make("span", { class: isNegative(amount) ? "neg" : null }, signed(amount)), grouped(balance), cell]));
   });
   const parts = [];
-  if (pool.ledger.length) parts.push(scroller("Ledger", make("table", { class: "cards" }, make("caption", null, (wanted ? plural(shown, "entry", "entries") + " of type " + words(wanted) : "The newest first")), head(LEDGER_COLUMNS), rows), true));
+  if (pool.ledger.length) parts.push(scroller("Ledger", make("table", { class: "cards" }, make("caption", null, (wanted ? plural(shown, "entry", "entries") + " of type " + words(wanted) : "The newest first")), head(LEDGER_COLUMNS), rows)));
   const missing = left(pool.ledger.length, pool.ledgerCount, ["entry", "entries"], "ledger");
   if (missing) parts.push(missing);
+  long(rows, parts, "entries");
   body("ledger").replaceChildren(...parts);
 }
