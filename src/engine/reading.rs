@@ -1,6 +1,8 @@
 //! Figures right to the instant, for the views: what is due is carried out in memory only.
 
-use credit_pools_domain::{Amount, Figures, Grant, Hold, Instant, Limit, Span, Wallet, Zone};
+use std::collections::HashMap;
+
+use credit_pools_domain::{Amount, Figures, Grant, Hold, Instant, Limit, Schedule, Span, Wallet, Zone};
 
 use super::opening::check_scope;
 use super::plan_pools;
@@ -33,22 +35,47 @@ pub fn grants_now(customer_id: &str, pool_id: i64) -> Vec<Grant> {
     advanced(customer_id, pool_id, grants::read_all).map(|wallet| wallet.grants).unwrap_or_default()
 }
 
-/// A pool with all of its grants, as of the statement's instant.
-pub fn wallet_now(customer_id: &str, pool_id: i64) -> Option<Wallet> {
-    advanced(customer_id, pool_id, grants::read_all)
+/// Pools with all of their grants, as of the statement's instant, by pool.
+pub fn wallets_now(customer_id: &str, rows: &[&PoolRow]) -> HashMap<i64, Wallet> {
+    let ids: Vec<i64> = rows.iter().map(|row| row.pool_id).collect();
+    let mut grants: HashMap<i64, Vec<Grant>> = HashMap::new();
+    for (pool_id, grant) in grants::read_all_of(customer_id, &ids) {
+        grants.entry(pool_id).or_default().push(grant);
+    }
+    let mut schedules: HashMap<i64, Vec<Schedule>> = HashMap::new();
+    for (pool_id, schedule) in schedules::read_running_of(customer_id, &ids) {
+        schedules.entry(pool_id).or_default().push(schedule);
+    }
+    let of_pool = |row: &&PoolRow| {
+        let figures = &row.wallet.figures;
+        let holds = match figures.held.is_zero() && figures.unbacked.is_zero() {
+            true => Vec::new(),
+            false => reservations::read_open(customer_id, row.pool_id),
+        };
+        let (grants, schedules) = (grants.remove(&row.pool_id), schedules.remove(&row.pool_id));
+        let wallet = carried_on(row, grants.unwrap_or_default(), holds, schedules.unwrap_or_default());
+        (row.pool_id, wallet)
+    };
+    rows.iter().map(of_pool).collect()
 }
 
-/// A pool as of the statement's instant. Sums that overflow show the pool as it was last booked.
+/// A pool as of the statement's instant.
 fn advanced(customer_id: &str, pool_id: i64, load: fn(&str, i64) -> Vec<Grant>) -> Option<Wallet> {
     let row = pools::read(customer_id, pool_id)?;
+    let (grants, holds) = (load(customer_id, pool_id), reservations::read_open(customer_id, pool_id));
+    Some(carried_on(&row, grants, holds, schedules::read_running(customer_id, pool_id)))
+}
+
+/// Sums that overflow show the pool as it was last booked.
+fn carried_on(row: &PoolRow, grants: Vec<Grant>, holds: Vec<Hold>, schedules: Vec<Schedule>) -> Wallet {
     let now = clock::statement_start().max(row.last_recorded_at);
-    let mut wallet = row.wallet;
-    wallet.grants = load(customer_id, pool_id);
-    load_holds(&mut wallet, customer_id, reservations::read_open(customer_id, pool_id));
-    wallet.schedules = schedules::read_running(customer_id, pool_id);
+    let mut wallet = row.wallet.clone();
+    wallet.grants = grants;
+    load_holds(&mut wallet, &row.customer_id, holds);
+    wallet.schedules = schedules;
     wallet.all_loaded = true;
     let booked = wallet.clone();
-    Some(if wallet.advance(now, &mut unbooked_id()).is_ok() { wallet } else { booked })
+    if wallet.advance(now, &mut unbooked_id()).is_ok() { wallet } else { booked }
 }
 
 /// A pool as a usage at `now` would find it; its grants only where the answer depends on them.

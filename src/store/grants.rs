@@ -161,6 +161,21 @@ pub fn read_all(customer_id: &str, pool_id: i64) -> Vec<Grant> {
     ALL.rows(&[Arg::Text(customer_id), Arg::Int(pool_id)], read_full)
 }
 
+/// The same of several pools, each with its pool.
+pub fn read_all_of(customer_id: &str, pool_ids: &[i64]) -> Vec<(i64, Grant)> {
+    static ALL: Statement = Statement::read(concat!(
+        "SELECT ",
+        full_grant_columns!(),
+        ", g.pool_id FROM unnest($2) n (pool_id)
+         JOIN credit_pools.pool_grant g ON g.customer_id = $1 AND g.pool_id = n.pool_id"
+    ));
+    if pool_ids.is_empty() {
+        return Vec::new();
+    }
+    let ids: Vec<Arg> = pool_ids.iter().copied().map(Arg::Int).collect();
+    ALL.rows(&[Arg::Text(customer_id), Arg::Column(&ids)], |row| (row.int(19).unwrap_or_default(), read_full(row)))
+}
+
 macro_rules! one_grant {
     () => {
         concat!(

@@ -88,14 +88,16 @@ fn times(instants: &[Instant]) -> Vec<Arg<'static>> {
 /// What is known of these pools from `from` to `to`, in the buckets that begin at `starts`. The two are beginnings of
 /// quarters, as are the starts between them.
 pub fn known(customer_id: &str, pools: &[i64], starts: &[Instant], from: Instant, to: Instant, by: &By) -> Vec<Sum> {
+    // Each pool by itself: otherwise a planner that takes the table for empty reads all of the customer for each.
     static SUMS: Statement = Statement::read(
-        "SELECT width_bucket(r.quarter, $3)::bigint, CASE WHEN $6 THEN p.pool_id END,
-                CASE WHEN $7 THEN NULLIF(r.feature_id, '') END, NULL::text, sum(r.credits), sum(r.units),
-                sum(r.events)::bigint
-         FROM unnest($2) p (pool_id)
-         JOIN credit_pools.usage_rollup r
-           ON r.customer_id = $1 AND r.pool_id = p.pool_id AND r.quarter >= $4 AND r.quarter < $5
-         GROUP BY 1, 2, 3",
+        "SELECT s.* FROM unnest($2) p (pool_id)
+         CROSS JOIN LATERAL (
+             SELECT width_bucket(r.quarter, $3)::bigint, CASE WHEN $6 THEN p.pool_id END,
+                    CASE WHEN $7 THEN NULLIF(r.feature_id, '') END, NULL::text, sum(r.credits), sum(r.units),
+                    sum(r.events)::bigint
+             FROM credit_pools.usage_rollup r
+             WHERE r.customer_id = $1 AND r.pool_id = p.pool_id AND r.quarter >= $4 AND r.quarter < $5
+             GROUP BY 1, 2, 3) s",
     );
     if pools.is_empty() || starts.is_empty() {
         return Vec::new();
@@ -124,9 +126,10 @@ pub struct Stretch {
 
 /// Adds up rows of the ledger themselves.
 pub fn added_up(customer_id: &str, stretches: &[Stretch], starts: &[Instant], by: &By) -> Vec<Sum> {
-    // Each stretch by itself: what is sorted stays small. A row that takes something back counts where the usage does. Of one that is not there any more it has the feature.
+    // Each stretch by itself: what is sorted stays small. A row that takes something back counts where the usage does. Of
+    // one that is not there any more it has the feature.
     macro_rules! rows {
-        ($dimensions:literal) => {
+        ($dimensions:literal, $which:literal) => {
             concat!(
                 "SELECT s.* FROM unnest($2, $3, $4, $5, $6) x (pool_id, after, up_to, from_time, to_time)
                  CROSS JOIN LATERAL (
@@ -151,13 +154,31 @@ pub fn added_up(customer_id: &str, stretches: &[Stretch], starts: &[Instant], by
                        ON u.usage_id = CASE WHEN b.back THEN e.usage_id END AND u.customer_id = $1
                       AND u.credits IS NOT NULL
                      WHERE e.customer_id = $1 AND e.pool_id = x.pool_id AND e.seq > x.after AND e.seq <= x.up_to
-                       AND (e.credits IS NOT NULL OR b.back)) f
+                       AND ",
+                $which,
+                ") f
                  WHERE f.at >= x.from_time AND f.at < x.to_time
                  GROUP BY 1, 2, 3, 4) s"
             )
         };
     }
-    static PLAIN: Statement = Statement::read(rows!("NULL::text"));
+    // Without dimensions, what is used and what is taken back are added up one after the other: nothing has to be looked
+    // up for the former, and there is rarely any of the latter.
+    static USED: Statement = Statement::read(concat!(
+        "SELECT s.* FROM unnest($2, $3, $4, $5, $6) x (pool_id, after, up_to, from_time, to_time)
+         CROSS JOIN LATERAL (
+             SELECT width_bucket(e.effective_at, $7)::bigint, CASE WHEN $8 THEN x.pool_id END,
+                    CASE WHEN $9 THEN e.feature_id END, NULL::text, sum(e.credits), COALESCE(sum(e.value), 0), count(*)
+             FROM ",
+        all_entries!(),
+        " e
+             WHERE e.customer_id = $1 AND e.pool_id = x.pool_id AND e.seq > x.after AND e.seq <= x.up_to
+               AND e.credits IS NOT NULL AND e.effective_at >= x.from_time AND e.effective_at < x.to_time
+             GROUP BY 1, 2, 3) s"
+    ));
+    static BACK: Statement = Statement::read(rows!("NULL::text", "e.entry_type = 'reverse'"));
+    static ANY_BACK: Statement =
+        Statement::read("SELECT 1 FROM credit_pools.usage_reversal WHERE customer_id = $1 LIMIT 1");
     // A name that is given twice is there once.
     // 1.5 and 1.50 are one, and written in one way.
     static BY_DIMENSION: Statement = Statement::read(concat!(
@@ -166,7 +187,8 @@ pub fn added_up(customer_id: &str, stretches: &[Stretch], starts: &[Instant], by
          FROM (",
         rows!(
             "jsonb_build_object($10::text, f.dimensions -> $10, $11::text, f.dimensions -> $11,
-                                $12::text, f.dimensions -> $12)"
+                                $12::text, f.dimensions -> $12)",
+            "(e.credits IS NOT NULL OR b.back)"
         ),
         ") s (bucket, pool_id, feature_id, dimensions, credits, units, events)"
     ));
@@ -185,7 +207,13 @@ pub fn added_up(customer_id: &str, stretches: &[Stretch], starts: &[Instant], by
     let mut args = vec![Arg::Text(customer_id)];
     args.extend(columns.iter().map(|column| Arg::Column(column)));
     args.extend([Arg::Column(&starts), Arg::Bool(by.pool), Arg::Bool(by.feature)]);
-    let Some(first) = by.dimensions.first() else { return PLAIN.rows(&args, read_sum) };
+    let Some(first) = by.dimensions.first() else {
+        let mut sums = USED.rows(&args, read_sum);
+        if ANY_BACK.run(&[Arg::Text(customer_id)]) > 0 {
+            sums.extend(BACK.rows(&args, read_sum));
+        }
+        return sums;
+    };
     let name = |index: usize| Arg::Text(by.dimensions.get(index).unwrap_or(first));
     args.extend([name(0), name(1), name(2)]);
     BY_DIMENSION.rows(&args, read_sum)

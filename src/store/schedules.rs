@@ -38,6 +38,11 @@ struct Run {
 /// One row per version of each schedule's entry, oldest first. `state` is where the subscription's state is from.
 macro_rules! schedules_of_pool {
     ($state:literal, $join:literal, $which:literal) => {
+        schedules!("credit_pools.schedule c", $state, $join, concat!("c.pool_id = $2 AND ", $which))
+    };
+}
+macro_rules! schedules {
+    ($from:literal, $state:literal, $join:literal, $which:expr) => {
         concat!(
             "SELECT c.schedule_id, c.subscription_id, c.plan_id, c.next_at, c.granted, c.overdraft_limit,
                     c.stopped_at IS NULL, s.starts_at, ",
@@ -51,15 +56,17 @@ macro_rules! schedules_of_pool {
             ".amount_overrides::text, t.scale, t.archived_at, c.period_start, c.period_from, c.running_since,
              c.first_at, e.effective_at, ",
             plan_entry_columns!(),
-            ", s.created_at = c.running_since
-              FROM credit_pools.schedule c
+            ", s.created_at = c.running_since, c.pool_id
+              FROM ",
+            $from,
+            "
               JOIN credit_pools.subscription s
                 ON s.customer_id = c.customer_id AND s.subscription_id = c.subscription_id
               JOIN credit_pools.credit_type t ON t.credit_type_id = c.credit_type_id
               JOIN credit_pools.plan_entry e
                 ON e.plan_id = c.plan_id AND e.credit_type_id = c.credit_type_id AND e.entry_id = c.entry_id ",
             $join,
-            " WHERE c.customer_id = $1 AND c.pool_id = $2 AND ",
+            " WHERE c.customer_id = $1 AND ",
             $which,
             " ORDER BY c.entry_id, c.schedule_id, e.effective_at"
         )
@@ -67,6 +74,7 @@ macro_rules! schedules_of_pool {
 }
 const ENTRY_COLUMNS_FROM: usize = 20;
 const BEGUN_COLUMN: usize = 33;
+const POOL_COLUMN: usize = 34;
 
 /// The running schedules of a pool, in the order of their entries.
 pub fn running(customer_id: &str, pool_id: i64) -> Loaded {
@@ -84,6 +92,27 @@ pub fn all(customer_id: &str, pool_id: i64) -> Loaded {
 pub fn read_running(customer_id: &str, pool_id: i64) -> Vec<Schedule> {
     static FIND: Statement = Statement::read(schedules_of_pool!("s", "", "c.stopped_at IS NULL"));
     gather(FIND.rows(&[Arg::Text(customer_id), Arg::Int(pool_id)], read)).schedules
+}
+
+/// The same of several pools, each with its pool.
+pub fn read_running_of(customer_id: &str, pool_ids: &[i64]) -> Vec<(i64, Schedule)> {
+    static FIND: Statement = Statement::read(schedules!(
+        "unnest($2) n (pool_id) JOIN credit_pools.schedule c ON c.customer_id = $1 AND c.pool_id = n.pool_id",
+        "s",
+        "",
+        "c.stopped_at IS NULL"
+    ));
+    if pool_ids.is_empty() {
+        return Vec::new();
+    }
+    let ids: Vec<Arg> = pool_ids.iter().copied().map(Arg::Int).collect();
+    let mut pools = HashMap::new();
+    let found = FIND.rows(&[Arg::Text(customer_id), Arg::Column(&ids)], |row| {
+        pools.insert(row.int(1), row.int(POOL_COLUMN));
+        read(row)
+    });
+    let of_pool = |schedule: Schedule| Some((pools.get(&Some(schedule.id)).copied().flatten()?, schedule));
+    gather(found).schedules.into_iter().filter_map(of_pool).collect()
 }
 
 /// Those that ran at an instant, with their subscription as it was then; rewound to what was next when the clock had

@@ -255,11 +255,14 @@ def demo(browser):
         fits(browser, f"{name}, {width} px")
         ground, text = browser.run("const style = getComputedStyle(document.body); return [style.backgroundColor, style.color]")
         check(f"{name}: its colours", (palette.luminance_of(ground) < 0.1) == dark and palette.contrast_of(ground, text) > 7, [ground, text])
-        browser.picture(os.path.join(images, f"credits-{name.replace(' ', '-')}.png") if name in ("light", "dark", "phone") else os.path.join(images, f"other-{name.replace(' ', '-')}.png"), full=name != "phone")
+        browser.picture(os.path.join(images, f"other-{name.replace(' ', '-')}.png"), full=True)
         if width < 700:
-            browser.picture(os.path.join(images, f"other-{name.replace(' ', '-')}-whole.png"), full=True)
             small = browser.run("return [...document.querySelectorAll('#pick select, #pick input')].filter((field) => field.checkVisibility() && field.getBoundingClientRect().height < 44).length")
             same(f"{name}: fields are large enough for a finger", 0, small)
+    # Those of docs/page.md.
+    for width, height, dark, name in [(1120, 1480, False, "light"), (1120, 1480, True, "dark"), (360, 1480, False, "phone")]:
+        browser.screen(width, height, dark, 1, width < 700)
+        browser.picture(os.path.join(images, f"credits-{name}.png"))
     browser.screen(1280, 900)
     for dark in (False, True):
         browser.screen(1280, 900, dark)

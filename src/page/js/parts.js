@@ -158,7 +158,7 @@ function long(rows, parts, what) {
   parts.push(button);
 }
 
-const GRANT_COLUMNS = [["Grant"], ["Status", "t"], ["Category", "t"], ["Priority", "n"], ["Amount", "n"], ["Remaining", "n"], ["Expires", "t"], ["Price", "n"]];
+const GRANT_COLUMNS = [["Grant", "name"], ["Status", "t"], ["Category", "t"], ["Priority", "n"], ["Amount", "n"], ["Remaining", "n"], ["Expires", "t"], ["Price", "n"]];
 
 function grants(pool) {
   if (!pool.grantCount && !pool.grants.length) return body("grants").replaceChildren(empty("No credits have been granted to this pool yet."));
@@ -209,7 +209,7 @@ function ledger(pool, kind) {
     if (effective !== null && effective !== undefined) details.push(["counts from " + instant(at(effective))]);
     const small = [];
     if (grant) small.push("grant " + grant);
-    for (const [key, value] of Object.entries(more || {})) small.push([MORE[key] + " ", own(key === "value" ? grouped(value) : value)]);
+    for (const [key, value] of Object.entries(more || {})) small.push([(key === "value" && (feature === null || feature === undefined) ? "of" : MORE[key]) + " ", own(key === "value" ? grouped(value) : value)]);
     if (actor !== null && actor !== undefined) small.push(["by ", own(texts[actor])]);
     const cell = details.map((detail) => make("div", null, ...detail));
     if (small.length) cell.push(make("span", { class: "small" }, ...small.flatMap((part, index) => [index ? ", " : null, ...[].concat(part)])));
