@@ -1,11 +1,12 @@
 # Everything here is a short script in scripts/, tests/ or bench/; see there for what each does and why.
-# PG_CONFIG picks the PostgreSQL to build for (15, 16 or 17).
+# PG_CONFIG picks the PostgreSQL to build for (15, 16, 17 or 18).
 PG_CONFIG ?= pg_config
 export PG_CONFIG
 
 .PHONY: help setup demo page shell build install test lint test-domain test-regress test-isolation test-client test-dump \
-	test-worker test-events test-standby test-replica test-upgrade test-payments test-ledger test-privileges test-psql test-docs test-page pgspot \
-	sqlsmith torture check-majors bench bench-quick bench-settings bench-bloat bench-renewals clean
+	test-worker test-events test-standby test-replica test-upgrade test-payments test-ledger test-privileges test-psql test-docs \
+	test-page test-examples test-monitoring reference pgspot \
+	sqlsmith torture check-majors majors deb dist test-package bench bench-quick bench-settings bench-bloat bench-renewals clean
 
 help: ## this table
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,6 +23,10 @@ build: ## build the extension into target/pkg
 	@scripts/build
 install: ## install it into the server of PG_CONFIG (DESTDIR= to stage it elsewhere)
 	@scripts/install
+deb: ## a Debian package, in target/deb
+	@scripts/deb
+dist: ## the archive for PGXN, in target/dist
+	@scripts/dist
 test: ## run all of the tests
 	@scripts/test
 lint: ## format and lints
@@ -55,6 +60,14 @@ test-ledger: ## tamper with a ledger in every way: verify_ledger and the example
 	@tests/ledger/run
 test-privileges: ## what each level may do, tried; tenants, and what they may not learn; hostile search_paths (UPDATE=1)
 	@tests/privileges/run
+test-examples: ## the applications in Python, Node and Rust, with connections that break (LANGUAGES="python node rust")
+	@scripts/setup tests
+	@tests/examples/run
+test-monitoring: ## every query for Grafana and Prometheus, where all figures are known, and the alerting rules
+	@scripts/setup tests
+	@tests/monitoring/run
+reference: ## write docs/reference.md anew from the comments in the catalogue
+	@scripts/reference
 pgspot: ## look for what a hostile search_path could take over in the install script
 	@scripts/pgspot
 test-psql: ## the scripts of sql/psql, and long calls: progress, cancelling, going on (UPDATE=1)
@@ -62,14 +75,18 @@ test-psql: ## the scripts of sql/psql, and long calls: progress, cancelling, goi
 test-page: ## the page of credits in a headless Chromium, its size and its speed (UPDATE=1 takes the screenshots over)
 	@scripts/setup tests
 	@tests/page/run
-test-docs: ## execute every SQL block of the documents
+test-docs: ## execute every SQL block of the documents, check the reference and the links
 	@tests/docs/run
+test-package: ## install the Debian package in a fresh root, use it, remove it; META.json and the archive for PGXN
+	@tests/package/run
 sqlsmith: ## queries that sqlsmith makes up, against a throw-away server (MINUTES=10 SEED=1)
 	@scripts/sqlsmith
 torture: ## the strong tests with ever new seeds until MINUTES=10 are over (TESTS="crashes model", SEED=n)
 	@scripts/torture
 check-majors: ## compile for the other PostgreSQL majors that are here
 	@scripts/check-majors
+majors: ## build for PostgreSQL 15, 16, 17 and 18 as far as they can be had, and test against each (MAJORS="17 18" PARTS="regress client")
+	@scripts/majors
 bench: ## the whole benchmark, half an hour (PARTS="usage hot grants size batch reads chart bytes policy" SECONDS=3 ROUNDS=5 CLIENTS=8 SYNC="off on")
 	@DURATION="$(SECONDS)" bench/run # SECONDS means something else to bash
 bench-quick: ## fails when a keyed usage got slower against the floor (BOUND)

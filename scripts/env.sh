@@ -7,6 +7,9 @@ cd "$ROOT"
 # .tools: a private cargo-pgrx, where the user's own is of another version. sbin: runuser.
 PATH=$ROOT/.tools/bin:$PATH:${HOME:-/root}/.cargo/bin:/usr/sbin:/sbin
 
+# Where the tests find the modules of Node that scripts/setup installs: by npm, or Debian's.
+export NODE_PATH=$ROOT/target/node/node_modules:/usr/share/nodejs
+
 say() { printf '%s\n' "$*" >&2; }
 die() { say "error: $*"; exit 1; }
 now_ms() { local us=${EPOCHREALTIME/[.,]/}; echo $((us / 1000)); }
@@ -15,7 +18,7 @@ now_ms() { local us=${EPOCHREALTIME/[.,]/}; echo $((us / 1000)); }
 usable_postgres() {
 	local major
 	major=$("$1" --version 2>/dev/null | sed -n 's/^PostgreSQL \([0-9]*\).*/\1/p') || return 1
-	case $major in 15 | 16 | 17) ;; *) return 1 ;; esac
+	case $major in 15 | 16 | 17 | 18) ;; *) return 1 ;; esac
 	[ -x "$("$1" --bindir)/postgres" ] && [ -f "$("$1" --includedir-server 2>/dev/null)/postgres.h" ]
 }
 
@@ -23,7 +26,7 @@ usable_postgres() {
 find_postgres() {
 	local asked=${PG_CONFIG:-pg_config}
 	if ! usable_postgres "$asked"; then
-		[ "$asked" = pg_config ] || die "PG_CONFIG=$asked: need PostgreSQL 15, 16 or 17 with its server and its headers"
+		[ "$asked" = pg_config ] || die "PG_CONFIG=$asked: need PostgreSQL 15, 16, 17 or 18 with its server and its headers"
 		# Debian's pg_config may be that of libpq alone, or of another major.
 		asked=/usr/lib/postgresql/15/bin/pg_config
 		usable_postgres "$asked" || return 1

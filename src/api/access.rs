@@ -42,13 +42,10 @@ pub unsafe extern "C-unwind" fn credit_pools_own_rows(fcinfo: pg_sys::FunctionCa
 /// # Safety
 /// Both are descriptors of rows.
 unsafe fn same_types(one: pg_sys::TupleDesc, other: pg_sys::TupleDesc) -> bool {
-    // SAFETY: a descriptor has `natts` attributes.
+    // SAFETY: a descriptor has `natts` attributes, counted from 1.
     unsafe {
-        let types = |shape: pg_sys::TupleDesc| {
-            let count = usize::try_from((*shape).natts).unwrap_or(0);
-            (*shape).attrs.as_slice(count).iter().map(|attribute| attribute.atttypid).collect::<Vec<_>>()
-        };
-        types(one) == types(other)
+        let same = |column| pg_sys::SPI_gettypeid(one, column) == pg_sys::SPI_gettypeid(other, column);
+        (*one).natts == (*other).natts && (1..=(*one).natts).all(same)
     }
 }
 

@@ -31,7 +31,13 @@ ALTER TABLE credit_pools.ledger_archive DISABLE TRIGGER USER;
 UPDATE credit_pools.ledger_archive SET reason = 'changed' WHERE seq = 2;
 ALTER TABLE credit_pools.ledger_archive ENABLE ALWAYS TRIGGER ledger_archive_append_only;
 
-INSERT INTO test.expected SELECT t.role, v.name, test.rows(format('SELECT * FROM %s WHERE %s', v.name, t.own)) FROM test.customer_view v, test.tenant t;
+-- The totals of a tenant are those of its own pools.
+CREATE FUNCTION test.of_view(view text, own text) RETURNS text LANGUAGE sql AS $f$ SELECT format(CASE view WHEN 'credit_pools.customer_overview' THEN $q$
+	SELECT customer_id, resource_id, credit_type_id, pool_id, status, plan_id, balance, granted, consumed, expired, voided, held, debt, utilization, expiring_30_days, next_expiry_at, auto_recharge, last_usage_at,
+		count(*) OVER w AS pools, trim_scale(sum(balance) OVER w) AS total_balance, trim_scale(sum(granted) OVER w) AS total_granted, trim_scale(sum(consumed) OVER w) AS total_consumed,
+		trim_scale(sum(held) OVER w) AS total_held, trim_scale(sum(debt) OVER w) AS total_debt, trim_scale(round(consumed / nullif(sum(consumed) OVER w, 0), 4)) AS share
+	FROM %s WHERE %s WINDOW w AS (PARTITION BY customer_id, credit_type_id)$q$ ELSE 'SELECT * FROM %s WHERE %s' END, view, own) $f$;
+INSERT INTO test.expected SELECT t.role, v.name, test.rows(test.of_view(v.name, t.own)) FROM test.customer_view v, test.tenant t;
 INSERT INTO test.expected SELECT t.role, 'count of ' || v.name, test.rows(format('SELECT count(*) FROM %s WHERE %s', v.name, t.own)) FROM test.customer_view v, test.tenant t;
 INSERT INTO test.expected SELECT t.role, 'ledger_head()', test.rows(format('SELECT * FROM credit_pools.ledger_head() WHERE %s', t.own)) FROM test.tenant t;
 INSERT INTO test.expected SELECT t.role, 'verify_ledger()', test.rows(format('SELECT * FROM credit_pools.verify_ledger() WHERE %s', t.own)) FROM test.tenant t;

@@ -23,51 +23,71 @@ use pgrx::pg_sys::{self, Datum, Oid};
 use super::layout::{self, Index, Layout, Table};
 use crate::store::spi::{Arg, Row};
 
+/// Declares functions of PostgreSQL, and that they are just so in its headers: a major where one is not does not compile.
+macro_rules! as_in_headers {
+    ($($(#[$only:meta])* fn $name:ident($($argument:ident: $type:ty),* $(,)?) $(-> $result:ty)?;)*) => {
+        unsafe extern "C-unwind" {
+            $($(#[$only])* pub fn $name($($argument: $type),*) $(-> $result)?;)*
+        }
+        $($(#[$only])* const _: unsafe fn($($type),*) $(-> $result)? = pgrx::pg_sys::$name;)*
+    };
+}
+
 mod raw {
     use pgrx::pg_sys::*;
     use std::ffi::c_int;
 
-    unsafe extern "C-unwind" {
-        pub fn CommandCounterIncrement();
-        pub fn GetTransactionSnapshot() -> Snapshot;
-        pub fn GetActiveSnapshot() -> Snapshot;
-        pub fn PushActiveSnapshot(snapshot: Snapshot);
-        pub fn PopActiveSnapshot();
-        pub fn GetCurrentCommandId(used: bool) -> CommandId;
-        pub fn table_open(relation: Oid, lock: LOCKMODE) -> Relation;
-        pub fn table_close(relation: Relation, lock: LOCKMODE);
-        pub fn index_open(relation: Oid, lock: LOCKMODE) -> Relation;
-        pub fn index_close(relation: Relation, lock: LOCKMODE);
-        pub fn MakeSingleTupleTableSlot(shape: TupleDesc, ops: *const TupleTableSlotOps) -> *mut TupleTableSlot;
-        pub fn ExecDropSingleTupleTableSlot(slot: *mut TupleTableSlot);
-        pub fn ExecStoreVirtualTuple(slot: *mut TupleTableSlot) -> *mut TupleTableSlot;
-        pub fn ScanKeyInit(
+    as_in_headers! {
+        fn CommandCounterIncrement();
+        fn GetTransactionSnapshot() -> Snapshot;
+        fn GetActiveSnapshot() -> Snapshot;
+        fn PushActiveSnapshot(snapshot: Snapshot);
+        fn PopActiveSnapshot();
+        fn GetCurrentCommandId(used: bool) -> CommandId;
+        fn table_open(relation: Oid, lock: LOCKMODE) -> Relation;
+        fn table_close(relation: Relation, lock: LOCKMODE);
+        fn index_open(relation: Oid, lock: LOCKMODE) -> Relation;
+        fn index_close(relation: Relation, lock: LOCKMODE);
+        fn MakeSingleTupleTableSlot(shape: TupleDesc, ops: *const TupleTableSlotOps) -> *mut TupleTableSlot;
+        fn ExecDropSingleTupleTableSlot(slot: *mut TupleTableSlot);
+        fn ExecStoreVirtualTuple(slot: *mut TupleTableSlot) -> *mut TupleTableSlot;
+        fn ScanKeyInit(
             entry: ScanKey,
             attribute: AttrNumber,
             strategy: StrategyNumber,
             procedure: RegProcedure,
             argument: Datum,
         );
-        pub fn index_beginscan(
+        #[cfg(not(feature = "pg18"))]
+        fn index_beginscan(
             heap: Relation,
             index: Relation,
             snapshot: Snapshot,
             keys: c_int,
             orders: c_int,
         ) -> IndexScanDesc;
-        pub fn index_rescan(scan: IndexScanDesc, keys: ScanKey, key_count: c_int, orders: ScanKey, order_count: c_int);
-        pub fn index_getnext_slot(
+        #[cfg(feature = "pg18")]
+        fn index_beginscan(
+            heap: Relation,
+            index: Relation,
+            snapshot: Snapshot,
+            instrument: *mut IndexScanInstrumentation,
+            keys: c_int,
+            orders: c_int,
+        ) -> IndexScanDesc;
+        fn index_rescan(scan: IndexScanDesc, keys: ScanKey, key_count: c_int, orders: ScanKey, order_count: c_int);
+        fn index_getnext_slot(
             scan: IndexScanDesc,
             direction: ScanDirection::Type,
             slot: *mut TupleTableSlot,
         ) -> bool;
-        pub fn index_endscan(scan: IndexScanDesc);
-        pub fn heap_deform_tuple(tuple: HeapTuple, shape: TupleDesc, values: *mut Datum, nulls: *mut bool);
-        pub fn simple_table_tuple_insert(relation: Relation, slot: *mut TupleTableSlot);
-        pub fn GetCurrentTransactionId() -> TransactionId;
-        pub fn SpeculativeInsertionLockAcquire(transaction: TransactionId) -> u32;
-        pub fn SpeculativeInsertionLockRelease(transaction: TransactionId);
-        pub fn heap_multi_insert(
+        fn index_endscan(scan: IndexScanDesc);
+        fn heap_deform_tuple(tuple: HeapTuple, shape: TupleDesc, values: *mut Datum, nulls: *mut bool);
+        fn simple_table_tuple_insert(relation: Relation, slot: *mut TupleTableSlot);
+        fn GetCurrentTransactionId() -> TransactionId;
+        fn SpeculativeInsertionLockAcquire(transaction: TransactionId) -> u32;
+        fn SpeculativeInsertionLockRelease(transaction: TransactionId);
+        fn heap_multi_insert(
             relation: Relation,
             slots: *mut *mut TupleTableSlot,
             count: c_int,
@@ -76,7 +96,7 @@ mod raw {
             state: BulkInsertState,
         );
         #[cfg(feature = "pg15")]
-        pub fn simple_table_tuple_update(
+        fn simple_table_tuple_update(
             relation: Relation,
             place: ItemPointer,
             slot: *mut TupleTableSlot,
@@ -84,15 +104,15 @@ mod raw {
             enter: *mut bool,
         );
         #[cfg(not(feature = "pg15"))]
-        pub fn simple_table_tuple_update(
+        fn simple_table_tuple_update(
             relation: Relation,
             place: ItemPointer,
             slot: *mut TupleTableSlot,
             snapshot: Snapshot,
             enter: *mut TU_UpdateIndexes::Type,
         );
-        pub fn simple_heap_delete(relation: Relation, place: ItemPointer);
-        pub fn index_insert(
+        fn simple_heap_delete(relation: Relation, place: ItemPointer);
+        fn index_insert(
             index: Relation,
             values: *mut Datum,
             nulls: *mut bool,
@@ -102,18 +122,19 @@ mod raw {
             unchanged: bool,
             info: *mut IndexInfo,
         ) -> bool;
-        pub fn CreateExecutorState() -> *mut EState;
-        pub fn FreeExecutorState(state: *mut EState);
-        pub fn InitResultRelInfo(
+        fn CreateExecutorState() -> *mut EState;
+        fn FreeExecutorState(state: *mut EState);
+        fn InitResultRelInfo(
             info: *mut ResultRelInfo,
             relation: Relation,
             range_table_index: Index,
             root: *mut ResultRelInfo,
             options: c_int,
         );
-        pub fn ExecOpenIndices(info: *mut ResultRelInfo, speculative: bool);
-        pub fn ExecCloseIndices(info: *mut ResultRelInfo);
-        pub fn ExecInsertIndexTuples(
+        fn ExecOpenIndices(info: *mut ResultRelInfo, speculative: bool);
+        fn ExecCloseIndices(info: *mut ResultRelInfo);
+        #[cfg(feature = "pg15")]
+        fn ExecInsertIndexTuples(
             info: *mut ResultRelInfo,
             slot: *mut TupleTableSlot,
             state: *mut EState,
@@ -121,7 +142,17 @@ mod raw {
             no_duplicate_error: bool,
             conflict: *mut bool,
             arbiters: *mut List,
-            #[cfg(not(feature = "pg15"))] only_summarizing: bool,
+        ) -> *mut List;
+        #[cfg(not(feature = "pg15"))]
+        fn ExecInsertIndexTuples(
+            info: *mut ResultRelInfo,
+            slot: *mut TupleTableSlot,
+            state: *mut EState,
+            update: bool,
+            no_duplicate_error: bool,
+            conflict: *mut bool,
+            arbiters: *mut List,
+            only_summarizing: bool,
         ) -> *mut List;
     }
 }
@@ -217,7 +248,15 @@ impl<'t> Search<'t> {
                 }
                 raw::PushActiveSnapshot(if latest { raw::GetTransactionSnapshot() } else { raw::GetActiveSnapshot() });
                 let slot = raw::MakeSingleTupleTableSlot((*relation).rd_att, &raw const pg_sys::TTSOpsBufferHeapTuple);
-                let scan = raw::index_beginscan(relation, index, raw::GetActiveSnapshot(), count as i32, 0);
+                let scan = raw::index_beginscan(
+                    relation,
+                    index,
+                    raw::GetActiveSnapshot(),
+                    #[cfg(feature = "pg18")]
+                    ptr::null_mut(), // it is not explained
+                    count as i32,
+                    0,
+                );
                 rescan(scan, &values, count);
                 Some((relation, index, scan, slot))
             })

@@ -42,9 +42,11 @@ SELECT event_index, credit_type_id, credits_consumed, shortfall, balance, is_dup
     {"customer_id": "globex", "resource_id": "ws", "feature_id": "run", "value": 12}
   ]') ORDER BY event_index;
 -- Rows in the order of the input, without an ORDER BY; a repeated event has the id of the first.
-SELECT array_agg(event_index) AS order, count(DISTINCT usage_id) AS usages, bool_and(usage_id IS NOT NULL AND pool_id IS NOT NULL AND error_message IS NULL AND error_detail IS NULL) AS complete
+WITH b AS MATERIALIZED (
+  SELECT event_index, usage_id, usage_id IS NOT NULL AND pool_id IS NOT NULL AND error_message IS NULL AND error_detail IS NULL AS complete
   FROM credit_pools.report_usage_batch('[{"customer_id": "acme", "resource_id": "ws", "feature_id": "gift", "value": 1, "idempotency_key": "g"}, {"customer_id": "globex", "resource_id": "ws", "feature_id": "gift", "value": 1, "idempotency_key": "g"},
-    {"customer_id": "acme", "resource_id": "ws", "feature_id": "gift", "value": 1, "idempotency_key": "g"}, {"customer_id": "acme", "feature_id": "gift", "value": 1}]', atomic => true);
+    {"customer_id": "acme", "resource_id": "ws", "feature_id": "gift", "value": 1, "idempotency_key": "g"}, {"customer_id": "acme", "feature_id": "gift", "value": 1}]', atomic => true))
+  SELECT array_agg(event_index) AS order, (SELECT count(DISTINCT usage_id) FROM b) AS usages, bool_and(complete) AS complete FROM b;
 -- Keys that a batch has used are used: by a single call of either kind. An equal payload is the first result.
 SELECT credits_consumed, balance, is_duplicate FROM credit_pools.report_usage(customer_id => 'acme', resource_id => 'ws', feature_id => 'run', value => 10, idempotency_key => 'k1');
 SELECT * FROM refused($$SELECT * FROM credit_pools.consume_credits(customer_id => 'acme', resource_id => 'ws', credit_type_id => 'credits', amount => 10, idempotency_key => 'k1')$$);
