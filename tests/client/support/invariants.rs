@@ -190,5 +190,5 @@ pub fn digest(session: &mut Session) -> Vec<String> {
         })
         .collect();
     assert!(!parts.is_empty(), "the schema has tables");
-    session.rows(&parts.join(" UNION ALL ")).iter().map(|row| row.get("line").to_owned()).collect()
+    session.rows(&(parts.join(" UNION ALL ") + " ORDER BY 1")).iter().map(|row| row.get("line").to_owned()).collect()
 }
