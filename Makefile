@@ -3,8 +3,9 @@
 PG_CONFIG ?= pg_config
 export PG_CONFIG
 
-.PHONY: help setup demo shell build install test lint test-domain test-regress test-isolation test-client test-dump \
-	test-worker test-events test-standby test-replica test-upgrade test-payments test-ledger test-privileges test-psql test-docs pgspot \
+.PHONY: help setup demo page shell build install test lint test-domain test-regress test-isolation test-client test-dump \
+	test-worker test-events test-standby test-replica test-upgrade test-payments test-ledger test-privileges test-psql test-docs \
+	test-page test-examples test-monitoring reference pgspot \
 	sqlsmith torture check-majors majors deb dist test-package bench bench-quick bench-settings bench-bloat bench-renewals clean
 
 help: ## this table
@@ -14,6 +15,8 @@ setup: ## install what is missing (the targets below do it for themselves)
 	@scripts/setup
 demo: ## watch the main job happen in a throw-away PostgreSQL
 	@scripts/demo
+page: ## write the page of a demo's customer and open it (FILE=target/page/credits.html)
+	@tests/page/run demo $(FILE)
 shell: ## psql on such a server, with the demo's catalogue loaded
 	@scripts/demo shell
 build: ## build the extension into target/pkg
@@ -57,11 +60,22 @@ test-ledger: ## tamper with a ledger in every way: verify_ledger and the example
 	@tests/ledger/run
 test-privileges: ## what each level may do, tried; tenants, and what they may not learn; hostile search_paths (UPDATE=1)
 	@tests/privileges/run
+test-examples: ## the applications in Python, Node and Rust, with connections that break (LANGUAGES="python node rust")
+	@scripts/setup tests
+	@tests/examples/run
+test-monitoring: ## every query for Grafana and Prometheus, where all figures are known, and the alerting rules
+	@scripts/setup tests
+	@tests/monitoring/run
+reference: ## write docs/reference.md anew from the comments in the catalogue
+	@scripts/reference
 pgspot: ## look for what a hostile search_path could take over in the install script
 	@scripts/pgspot
 test-psql: ## the scripts of sql/psql, and long calls: progress, cancelling, going on (UPDATE=1)
 	@tests/psql/run
-test-docs: ## execute every SQL block of the documents
+test-page: ## the page of credits in a headless Chromium, its size and its speed (UPDATE=1 takes the screenshots over)
+	@scripts/setup tests
+	@tests/page/run
+test-docs: ## execute every SQL block of the documents, check the reference and the links
 	@tests/docs/run
 test-package: ## install the Debian package in a fresh root, use it, remove it; META.json and the archive for PGXN
 	@tests/package/run

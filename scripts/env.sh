@@ -7,6 +7,9 @@ cd "$ROOT"
 # .tools: a private cargo-pgrx, where the user's own is of another version. sbin: runuser.
 PATH=$ROOT/.tools/bin:$PATH:${HOME:-/root}/.cargo/bin:/usr/sbin:/sbin
 
+# Where the tests find the modules of Node that scripts/setup installs: by npm, or Debian's.
+export NODE_PATH=$ROOT/target/node/node_modules:/usr/share/nodejs
+
 say() { printf '%s\n' "$*" >&2; }
 die() { say "error: $*"; exit 1; }
 now_ms() { local us=${EPOCHREALTIME/[.,]/}; echo $((us / 1000)); }

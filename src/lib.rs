@@ -51,6 +51,7 @@ extension_sql_file!(
         api::reads::grants_now
     ]
 );
+extension_sql_file!("../sql/schema/62_page.sql", name = "page", requires = ["catalogue"]);
 extension_sql_file!(
     "../sql/schema/61_overviews.sql",
     name = "overviews",

@@ -21,7 +21,7 @@ DECLARE
     metering CONSTANT text[] := '{report_usage, report_usage_batch, consume_credits, reserve_credits, settle_reservation,
         release_reservation, extend_reservation, check_credits, estimate_usage, meter_table, unmeter_table,
         check_metering, metering_trigger, charge_inserted}';
-    asking CONSTANT text[] := '{check_credits, balance_at, usage_chart, usage_overview, report, explain_usage,
+    asking CONSTANT text[] := '{check_credits, balance_at, usage_chart, usage_overview, report, credits_page, explain_usage,
         explain_recharge, verify_ledger, ledger_head, clock}';
     -- What the views call.
     of_views CONSTANT text[] := '{pool_now, grants_now, limit_window, subscription_period, next_transaction_id,

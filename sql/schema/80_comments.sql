@@ -105,7 +105,7 @@ COMMENT ON COLUMN credit_pools.ledger.resource_id IS 'The resource; NULL = the c
 COMMENT ON COLUMN credit_pools.ledger.credit_type_id IS 'The credit currency';
 COMMENT ON COLUMN credit_pools.ledger.pool_id IS 'The pool';
 COMMENT ON COLUMN credit_pools.ledger.seq IS 'Number within the pool, from 1 without gaps';
-COMMENT ON COLUMN credit_pools.ledger.entry_type IS 'open, schedule, grant, consume, expire, void, update, debt, debt_settle, transfer_in, transfer_out, rollover_in or rollover_out';
+COMMENT ON COLUMN credit_pools.ledger.entry_type IS 'open, schedule, grant, consume, expire, void, update, reserve, release, reservation_expire, debt, debt_settle, reverse, transfer_in, transfer_out, rollover_in or rollover_out';
 COMMENT ON COLUMN credit_pools.ledger.amount IS 'Signed effect on the balance';
 COMMENT ON COLUMN credit_pools.ledger.balance_before IS 'Balance before this entry; the entry before''s balance_after';
 COMMENT ON COLUMN credit_pools.ledger.balance_after IS 'Balance after this entry';
@@ -308,7 +308,7 @@ COMMENT ON COLUMN credit_pools.subscription_pools.period_start IS 'When its curr
 COMMENT ON COLUMN credit_pools.subscription_pools.period_end IS 'When that period ends';
 COMMENT ON COLUMN credit_pools.subscription_pools.balance IS 'What can be used now, in credits';
 COMMENT ON COLUMN credit_pools.subscription_pools.granted IS 'Sum of all grants';
-COMMENT ON COLUMN credit_pools.subscription_pools.consumed IS 'Sum of all usage, less reversals';
+COMMENT ON COLUMN credit_pools.subscription_pools.consumed IS 'Sum drawn from grants, settled debt included';
 COMMENT ON COLUMN credit_pools.subscription_pools.held IS 'Credits on hold';
 COMMENT ON COLUMN credit_pools.subscription_pools.debt IS 'Usage beyond the grants';
 COMMENT ON COLUMN credit_pools.subscription_pools.pool_status IS 'active or frozen';
@@ -346,7 +346,7 @@ COMMENT ON COLUMN credit_pools.customer_overview.status IS 'active or frozen';
 COMMENT ON COLUMN credit_pools.customer_overview.plan_id IS 'The plan that its scope is subscribed to now; NULL = none';
 COMMENT ON COLUMN credit_pools.customer_overview.balance IS 'What can be used now, in credits';
 COMMENT ON COLUMN credit_pools.customer_overview.granted IS 'Sum of all grants';
-COMMENT ON COLUMN credit_pools.customer_overview.consumed IS 'Sum of all usage, less reversals';
+COMMENT ON COLUMN credit_pools.customer_overview.consumed IS 'Sum drawn from grants, settled debt included';
 COMMENT ON COLUMN credit_pools.customer_overview.expired IS 'Sum of what expired';
 COMMENT ON COLUMN credit_pools.customer_overview.voided IS 'Sum of what was taken back or moved away';
 COMMENT ON COLUMN credit_pools.customer_overview.held IS 'Credits on hold';
@@ -359,7 +359,7 @@ COMMENT ON COLUMN credit_pools.customer_overview.last_usage_at IS 'When the late
 COMMENT ON COLUMN credit_pools.customer_overview.pools IS 'Pools of the customer and credit type';
 COMMENT ON COLUMN credit_pools.customer_overview.total_balance IS 'Sum of their balances';
 COMMENT ON COLUMN credit_pools.customer_overview.total_granted IS 'Sum of what they were granted';
-COMMENT ON COLUMN credit_pools.customer_overview.total_consumed IS 'Sum of what they consumed';
+COMMENT ON COLUMN credit_pools.customer_overview.total_consumed IS 'Sum of what was drawn from their grants';
 COMMENT ON COLUMN credit_pools.customer_overview.total_held IS 'Sum of what they have on hold';
 COMMENT ON COLUMN credit_pools.customer_overview.total_debt IS 'Sum of their debts';
 COMMENT ON COLUMN credit_pools.customer_overview.share IS 'This pool''s part of total_consumed, 4 decimals; NULL while that is 0';
@@ -385,3 +385,5 @@ COMMENT ON COLUMN credit_pools.access.level IS 'admin, app, meter, reader or ten
 COMMENT ON COLUMN credit_pools.access.customer_id IS 'Whose rows a tenant sees; NULL for the other levels';
 COMMENT ON COLUMN credit_pools.access.resource_id IS 'The one resource whose rows a tenant sees; NULL: the whole customer';
 COMMENT ON COLUMN credit_pools.access.granted_at IS 'When it was given';
+
+COMMENT ON DOMAIN credit_pools."text/html" IS 'A text that is an HTML document: a function of this type is one whose result PostgREST serves as text/html';

@@ -60,6 +60,7 @@ COMMENT ON FUNCTION credit_pools.balance_at IS 'Reading: The sums of a pool at a
 
 COMMENT ON FUNCTION credit_pools.usage_chart IS 'Reading: Usage from from_time (default: 30 days before) up to to_time (default: now) in buckets on the calendar of the customer''s time zone: credits less what was taken back, units, usages, each at the instant of the usage; every bucket has a row, also one without usage. group_by: feature, resource (with resource_id NULL: of all pools of the customer, otherwise NULL is the global pool) and up to three names of dimensions (dimension:feature for one that is called feature). credit_type_id may be left out where there is one only. Reads only. Errors PC002, 22023.';
 COMMENT ON FUNCTION credit_pools.usage_overview IS 'Reading: A pool from from_time (default: 30 days before) up to to_time (default: now), in one row: consumed, units and events as usage_chart has them, what was granted, expired and voided, balance at both ends, the feature that cost most, credits used per day; and as of now balance, held, debt, what expires within 30 days, and when the balance is used up if usage goes on so. Reads only. Errors PC002, 22023.';
+COMMENT ON FUNCTION credit_pools.credits_page IS 'Reading: A customer''s credits as one HTML document that needs nothing else: balance, usage of 30 days, recharges, subscription, grants and last ledger rows of each pool, one pool at a time, resource_id''s first (NULL: the global one). credit_type_id NULL = all types. At most 1 MB: what is left out, it says. The domain is PostgREST''s sign of a web page. Reads only. Errors PC002, 22023.';
 
 COMMENT ON FUNCTION credit_pools.report IS 'Reading: A scope''s pools as lines of text for psql: balance, usage of the last days (1 to 3660) as a bar chart, grants in order of consumption and the latest ledger rows (up to rows, 0 to 1000, of each), auto-recharge. width: columns of the terminal, 40 to 1000. Times in the customer''s time zone. Without block characters where client_encoding is not UTF8. Reads only. Errors PC002, 22023.';
 
@@ -96,4 +97,4 @@ REVOKE ALL ON SCHEMA credit_pools FROM PUBLIC;
 REVOKE ALL ON ALL TABLES IN SCHEMA credit_pools FROM PUBLIC;
 REVOKE ALL ON ALL SEQUENCES IN SCHEMA credit_pools FROM PUBLIC;
 REVOKE ALL ON ALL ROUTINES IN SCHEMA credit_pools FROM PUBLIC;
-REVOKE ALL ON TYPE credit_pools.usage_result, credit_pools.check_result FROM PUBLIC;
+REVOKE ALL ON TYPE credit_pools.usage_result, credit_pools.check_result, credit_pools."text/html" FROM PUBLIC;

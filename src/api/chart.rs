@@ -113,7 +113,7 @@ fn usage_chart(
 }
 
 /// Unknown things of a customer of whom the caller sees a part only.
-fn of_others(error: Error, customer_id: &str) -> Error {
+pub(super) fn of_others(error: Error, customer_id: &str) -> Error {
     if error.is(crate::error::Kind::UnknownEntity) { hidden(customer_id, "") } else { error }
 }
 

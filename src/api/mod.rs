@@ -16,6 +16,7 @@ mod grants;
 mod limits;
 mod maintenance;
 mod metering;
+mod page;
 mod pools;
 mod reads;
 mod recharge;

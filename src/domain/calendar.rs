@@ -197,6 +197,12 @@ impl Zone {
         Ok((low, self.step(anchor, span, low)?, self.step(anchor, span, low.saturating_add(1))?))
     }
 
+    /// What the wall clock says, in seconds from 1970-01-01 00:00 on it.
+    pub fn wall_seconds(&self, at: Instant) -> Option<i64> {
+        let timestamp = at.to_timestamp().ok()?;
+        Some(timestamp.as_microsecond().div_euclid(1_000_000) + i64::from(self.0.to_offset(timestamp).seconds()))
+    }
+
     /// What the wall clock says, in microseconds from 00:00.
     pub fn past_midnight(&self, at: Instant) -> Result<i64, CalendarError> {
         let time = self.local(at)?.time();

@@ -22,7 +22,7 @@ const MOST_ROWS: usize = 1_000_000;
 /// What is looked for from the end on instead of by halves.
 const FEW_ROWS: i64 = 1_000;
 /// What "soon" is for credits that expire, as in the view expiring_credits.
-const SOON: i64 = 30 * DAY;
+pub const SOON: i64 = 30 * DAY;
 
 /// Whose usage, and when.
 pub struct Window<'a> {
@@ -111,6 +111,13 @@ impl Usage {
         self.events += events;
         Ok(())
     }
+}
+
+/// Usage of some pools by pool and feature, in the buckets between `bounds`, without what is of none of them.
+pub fn by_pool(customer_id: &str, sources: &[Source], bounds: &[Instant]) -> Vec<Sum> {
+    let (Some((to, starts)), Some(from)) = (bounds.split_last(), bounds.first()) else { return Vec::new() };
+    let by = Grouping { feature: true, resource: true, dimensions: Vec::new() };
+    usage(customer_id, sources, starts, *from, *to, &by)
 }
 
 pub fn zone_of(customer_id: &str) -> Result<Zone> {
@@ -329,7 +336,7 @@ pub fn overview(window: &Window) -> Result<Overview> {
 }
 
 /// Credits a day, to 6 decimals.
-fn per_day(credits: Amount, micros: i64) -> Amount {
+pub fn per_day(credits: Amount, micros: i64) -> Amount {
     if micros <= 0 || !credits.is_positive() {
         return Amount::ZERO;
     }
@@ -339,7 +346,7 @@ fn per_day(credits: Amount, micros: i64) -> Amount {
 }
 
 /// When a balance would be used up, if usage went on as it did for `micros`.
-fn depletion(balance: Amount, credits: Amount, micros: i64, now: Instant) -> Option<Instant> {
+pub fn depletion(balance: Amount, credits: Amount, micros: i64, now: Instant) -> Option<Instant> {
     if micros <= 0 || !credits.is_positive() {
         return None;
     }

@@ -34,6 +34,7 @@ pub mod replay;
 pub mod reporting;
 pub mod reversing;
 pub mod rolling_up;
+pub mod showing;
 pub mod signals;
 pub mod totals;
 pub mod transferring;

@@ -166,11 +166,20 @@ pub fn open_missing(
     Ok(())
 }
 
-/// The subscription's own period at an instant: the shortest of its entries, a calendar month where it has none. Before its
-/// start it is the first one, after its end the last.
+/// The subscription's own period is the shortest of its entries, a calendar month where it has none; of one that has ended,
+/// the last.
 pub fn period(subscription: &Subscription, at: Instant) -> Result<(Instant, Instant)> {
-    let entries = catalogue::plan_entries(&subscription.plan_id, at);
-    let every = entries.iter().filter_map(|e| e.cadence).min_by_key(|s| s.nominal_micros()).unwrap_or(Span::MONTH);
+    period_by(subscription, cadence(&subscription.plan_id, at), at)
+}
+
+/// How long the periods of a plan's subscriptions are.
+pub fn cadence(plan_id: &str, at: Instant) -> Span {
+    let entries = catalogue::plan_entries(plan_id, at);
+    entries.iter().filter_map(|e| e.cadence).min_by_key(|s| s.nominal_micros()).unwrap_or(Span::MONTH)
+}
+
+/// The same as `period`, where the cadence is known.
+pub fn period_by(subscription: &Subscription, every: Span, at: Instant) -> Result<(Instant, Instant)> {
     let last = if subscription.ends_at.is_finite() { subscription.ends_at.plus_micros(-1) } else { at };
     let (start, end) = Schedule::period_of(&subscription.zone(), subscription.starts_at, every, at.min(last))
         .map_err(|_| Error::argument("starts_at", "the plan's periods leave the range of the calendar"))?;

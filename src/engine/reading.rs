@@ -33,6 +33,11 @@ pub fn grants_now(customer_id: &str, pool_id: i64) -> Vec<Grant> {
     advanced(customer_id, pool_id, grants::read_all).map(|wallet| wallet.grants).unwrap_or_default()
 }
 
+/// A pool with all of its grants, as of the statement's instant.
+pub fn wallet_now(customer_id: &str, pool_id: i64) -> Option<Wallet> {
+    advanced(customer_id, pool_id, grants::read_all)
+}
+
 /// A pool as of the statement's instant. Sums that overflow show the pool as it was last booked.
 fn advanced(customer_id: &str, pool_id: i64, load: fn(&str, i64) -> Vec<Grant>) -> Option<Wallet> {
     let row = pools::read(customer_id, pool_id)?;

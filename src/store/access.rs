@@ -48,6 +48,16 @@ impl Reach {
         self.any(|scope| scope.customer_id == customer_id)
     }
 
+    /// The resources of the customer that the role sees; `None` where it sees all of the customer.
+    pub fn resources(&self, customer_id: &str) -> Option<Vec<String>> {
+        let Reach::Own(scopes) = self else { return None };
+        if self.covers_customer(customer_id) {
+            return None;
+        }
+        let own = scopes.iter().filter(|scope| scope.customer_id == customer_id);
+        Some(own.filter_map(|scope| scope.resource_id.clone()).collect())
+    }
+
     fn any(&self, condition: impl Fn(&Scope) -> bool) -> bool {
         match self {
             Reach::All => true,

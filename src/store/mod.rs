@@ -15,6 +15,7 @@ pub mod keys;
 pub mod ledger;
 pub mod limits;
 mod numeric;
+pub mod page;
 pub mod pools;
 pub mod recharges;
 pub mod reports;

@@ -9,6 +9,7 @@ use super::spi::{Arg, Row, Statement};
 
 /// A pool and how far its sums have got: ledger rows up to `up_to_seq`, and usages that moved no credits up to
 /// `up_to_usage`.
+#[derive(Clone)]
 pub struct Source {
     pub pool_id: i64,
     pub resource_id: Option<String>,
@@ -123,35 +124,36 @@ pub struct Stretch {
 
 /// Adds up rows of the ledger themselves.
 pub fn added_up(customer_id: &str, stretches: &[Stretch], starts: &[Instant], by: &By) -> Vec<Sum> {
-    // A row that takes something back counts where the usage does. Of one that is not there any more it has the feature.
+    // Each stretch by itself: what is sorted stays small. A row that takes something back counts where the usage does. Of one that is not there any more it has the feature.
     macro_rules! rows {
         ($dimensions:literal) => {
             concat!(
-                "SELECT width_bucket(f.at, $7)::bigint, CASE WHEN $8 THEN f.pool_id END,
+                "SELECT s.* FROM unnest($2, $3, $4, $5, $6) x (pool_id, after, up_to, from_time, to_time)
+                 CROSS JOIN LATERAL (
+                 SELECT width_bucket(f.at, $7)::bigint AS bucket, CASE WHEN $8 THEN x.pool_id END,
                         CASE WHEN $9 THEN f.feature_id END, ",
                 $dimensions,
                 ", sum(f.credits), COALESCE(sum(f.units), 0), sum(f.events)::bigint
                  FROM (
-                     SELECT e.pool_id, COALESCE(u.effective_at, e.effective_at) AS at, x.from_time, x.to_time,
+                     SELECT COALESCE(u.effective_at, e.effective_at) AS at,
                             COALESCE(u.feature_id, e.feature_id) AS feature_id,
                             CASE WHEN b.back THEN u.dimensions ELSE e.dimensions END AS dimensions,
                             CASE WHEN b.back THEN - e.amount ELSE e.credits END AS credits,
                             CASE WHEN b.back THEN NULL ELSE e.value END AS units,
                             CASE WHEN b.back THEN 0 ELSE 1 END AS events
-                     FROM unnest($2, $3, $4, $5, $6) x (pool_id, after, up_to, from_time, to_time)
-                     JOIN ",
+                     FROM ",
                 all_entries!(),
                 " e
-                       ON e.customer_id = $1 AND e.pool_id = x.pool_id AND e.seq > x.after AND e.seq <= x.up_to
                      CROSS JOIN LATERAL (SELECT e.entry_type = 'reverse' AS back) b
                      LEFT JOIN ",
                 all_entries!(),
                 " u
                        ON u.usage_id = CASE WHEN b.back THEN e.usage_id END AND u.customer_id = $1
                       AND u.credits IS NOT NULL
-                     WHERE e.credits IS NOT NULL OR b.back) f
-                 WHERE f.at >= f.from_time AND f.at < f.to_time
-                 GROUP BY 1, 2, 3, 4"
+                     WHERE e.customer_id = $1 AND e.pool_id = x.pool_id AND e.seq > x.after AND e.seq <= x.up_to
+                       AND (e.credits IS NOT NULL OR b.back)) f
+                 WHERE f.at >= x.from_time AND f.at < x.to_time
+                 GROUP BY 1, 2, 3, 4) s"
             )
         };
     }

@@ -170,6 +170,24 @@ pub fn of_scopes(scopes: &[(&str, &str)]) -> Vec<(String, Subscription)> {
     FIND.rows(&[Arg::Column(&customers), Arg::Column(&resources)], |row| (row.text(15).unwrap_or_default(), read(row)))
 }
 
+/// The last subscriptions of each of some scopes of a customer: the active one first, then the latest.
+pub fn latest_of_scopes(customer_id: &str, resource_ids: &[&str], most: i64) -> Vec<Subscription> {
+    static FIND: Statement = Statement::read(concat!(
+        "SELECT s.*
+         FROM unnest($2) n (resource_id)
+         CROSS JOIN LATERAL (SELECT ",
+        subscription_columns!(),
+        " FROM credit_pools.subscription s
+          WHERE s.customer_id = $1 AND s.resource_id = n.resource_id
+          ORDER BY s.status = 'active' DESC, s.starts_at DESC, s.subscription_id LIMIT $3) s"
+    ));
+    if resource_ids.is_empty() {
+        return Vec::new();
+    }
+    let resources: Vec<Arg> = resource_ids.iter().map(|resource_id| Arg::Text(resource_id)).collect();
+    FIND.rows(&[Arg::Text(customer_id), Arg::Column(&resources), Arg::Int(most)], read)
+}
+
 /// The scope's subscription at an instant, over or not.
 pub fn covering(customer_id: &str, resource_id: &str, at: Instant) -> Option<Subscription> {
     static FIND: Statement = Statement::new(concat!(

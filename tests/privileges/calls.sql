@@ -53,6 +53,7 @@ INSERT INTO test.call (function, statement) VALUES
 -- what one reads
 ('clock', $$SELECT credit_pools.clock()$$),
 ('usage_chart', $$SELECT credit_pools.usage_chart(customer_id => 'acme', resource_id => 'ws1', credit_type_id => 'credits')$$),
+('credits_page', $$SELECT credit_pools.credits_page(customer_id => 'acme', resource_id => 'ws1', credit_type_id => 'credits')$$),
 ('usage_overview', $$SELECT credit_pools.usage_overview(customer_id => 'acme', resource_id => 'ws1', credit_type_id => 'credits')$$),
 ('report', $$SELECT credit_pools.report(customer_id => 'acme', resource_id => 'ws1')$$),
 ('balance_at', $$SELECT credit_pools.balance_at(customer_id => 'acme', resource_id => 'ws1', credit_type_id => 'credits')$$),

@@ -50,6 +50,9 @@ SET SESSION AUTHORIZATION credit_pools_test_resource;
 SELECT test.refused_for('balance_at of a resource', $$SELECT credit_pools.balance_at(customer_id => 'acme', credit_type_id => 'credits', resource_id => '%s')$$, 'ws2', 'no9');
 SELECT test.refused_for('usage_chart of a resource', $$SELECT credit_pools.usage_chart(customer_id => 'acme', credit_type_id => 'credits', resource_id => '%s')$$, 'ws2', 'no9');
 SELECT test.refused_for('usage_chart of a resource by resource', $$SELECT credit_pools.usage_chart(customer_id => 'acme', credit_type_id => 'credits', resource_id => '%s', group_by => '{resource}')$$, 'ws2', 'no9');
+SELECT test.refused_for('credits_page of a resource', $$SELECT credit_pools.credits_page(customer_id => 'acme', resource_id => '%s')$$, 'ws2', 'no9');
+SELECT test.verdict(current_user || ': its page has its own resource only', p ~ '"r":"ws1"' AND p !~ 'ws2|"policies":\[\[false' AND (length(p) - length(replace(p, '"ln":', ''))) / 5 = (SELECT count(*) FROM credit_pools.pools), p)
+	FROM substring(credit_pools.credits_page(customer_id => 'acme')::text FROM '<script type="application/json" id="data">(.*?)</script>') p;
 SELECT test.refused_for('report of a resource', $$SELECT credit_pools.report(customer_id => 'acme', resource_id => '%s')$$, 'ws2', 'no9');
 SELECT test.refused_for('usage_overview of a resource', $$SELECT credit_pools.usage_overview(customer_id => 'acme', credit_type_id => 'credits', resource_id => '%s')$$, 'ws2', 'no9');
 SELECT test.verdict(current_user || ': a chart by resource has its own only', test.rows($$SELECT resource_id FROM credit_pools.usage_chart(customer_id => 'acme', credit_type_id => 'credits', from_time => '2020-01-01', bucket => '1 year', group_by => '{resource}')$$) !~ 'ws2|null',
@@ -84,6 +87,7 @@ RESET SESSION AUTHORIZATION;
 SET SESSION AUTHORIZATION credit_pools_test_customer;
 SELECT test.refused_for('balance_at of a customer', $$SELECT credit_pools.balance_at(customer_id => '%s', credit_type_id => 'credits')$$, 'zeta', 'none');
 SELECT test.refused_for('usage_chart of a customer', $$SELECT credit_pools.usage_chart(customer_id => '%s', credit_type_id => 'credits', group_by => '{resource}')$$, 'zeta', 'none');
+SELECT test.refused_for('credits_page of a customer', $$SELECT credit_pools.credits_page(customer_id => '%s')$$, 'zeta', 'none');
 SELECT test.refused_for('report of a customer', $$SELECT credit_pools.report(customer_id => '%s')$$, 'zeta', 'none');
 SELECT test.refused_for('usage_overview of a customer', $$SELECT credit_pools.usage_overview(customer_id => '%s', credit_type_id => 'credits')$$, 'zeta', 'none');
 SELECT test.refused_for('balance_at of a type that is not there', $$SELECT credit_pools.balance_at(customer_id => '%s', credit_type_id => 'nothing')$$, 'zeta', 'none');

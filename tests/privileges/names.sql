@@ -104,13 +104,13 @@ RESET SESSION AUTHORIZATION;
 -- Rights that are given by hand, on functions, views and tables, show nobody's rows without the right to all customers.
 CREATE ROLE credit_pools_test_hand LOGIN;
 GRANT USAGE ON SCHEMA credit_pools TO credit_pools_test_hand;
-GRANT EXECUTE ON FUNCTION credit_pools.balance_at, credit_pools.usage_chart, credit_pools.usage_overview, credit_pools.report, credit_pools.check_credits, credit_pools.explain_usage, credit_pools.explain_recharge, credit_pools.verify_ledger,
+GRANT EXECUTE ON FUNCTION credit_pools.balance_at, credit_pools.usage_chart, credit_pools.usage_overview, credit_pools.report, credit_pools.credits_page, credit_pools.check_credits, credit_pools.explain_usage, credit_pools.explain_recharge, credit_pools.verify_ledger,
 	credit_pools.ledger_head, credit_pools.clock, credit_pools.pool_now, credit_pools.grants_now, credit_pools.limit_window, credit_pools.subscription_period, credit_pools.next_transaction_id TO credit_pools_test_hand;
 GRANT SELECT ON ALL TABLES IN SCHEMA credit_pools TO credit_pools_test_hand;
 GRANT SELECT ON test.call, test.customer_view TO credit_pools_test_hand;
 SET SESSION AUTHORIZATION credit_pools_test_hand;
 SELECT test.verdict('given by hand: ' || function, a LIKE '42501 %' OR a = '00000 0', a) FROM test.call, test.try(statement) a
-	WHERE function IN ('balance_at', 'usage_chart', 'usage_overview', 'report', 'check_credits', 'explain_usage', 'explain_recharge', 'verify_ledger', 'ledger_head') ORDER BY 1;
+	WHERE function IN ('balance_at', 'usage_chart', 'usage_overview', 'report', 'credits_page', 'check_credits', 'explain_usage', 'explain_recharge', 'verify_ledger', 'ledger_head') ORDER BY 1;
 SELECT test.verdict('given by hand: ' || v, a LIKE '42501 %' OR a = '00000 0', a) FROM (SELECT name FROM test.customer_view
 	UNION ALL SELECT oid::regclass::text FROM pg_class WHERE relnamespace = 'credit_pools'::regnamespace AND relkind = 'r') w (v), test.try('TABLE ' || v) a ORDER BY 1;
 RESET SESSION AUTHORIZATION;
