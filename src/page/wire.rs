@@ -160,7 +160,7 @@ impl Points {
         }))
     }
 
-    fn of<'a, T>(self, list: &'a [T]) -> impl Iterator<Item = &'a T> {
+    fn of<T>(self, list: &[T]) -> impl Iterator<Item = &T> {
         self.order.into_iter().filter_map(|index| list.get(index))
     }
 }

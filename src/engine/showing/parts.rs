@@ -118,7 +118,7 @@ impl Parts {
         let lines = self.grants.remove(&pool.row.pool_id).unwrap_or_default();
         let Some(Due { figures, grants }) = self.due.remove(&pool.row.pool_id) else {
             let figures = PoolFigures {
-                now: pool.row.wallet.figures.clone(),
+                now: pool.row.wallet.figures,
                 overdraft: pool.row.wallet.overdraft,
                 next_expiry: pool.next_expiry,
                 expiring: pool.expiring,
