@@ -178,7 +178,6 @@ pub fn instant(value: Option<TimestampWithTimeZone>) -> Option<Instant> {
     value.map(|at| Instant::from_micros(at.into_inner()))
 }
 
-/// An instant that counts: not an infinity.
 /// Where a call that goes through the pools in order is to go on: behind a customer's pool.
 pub fn place(customer_id: Option<&str>, pool_id: Option<i64>) -> Result<Option<(String, i64)>> {
     match (optional_id("after_customer_id", customer_id)?, pool_id) {
@@ -189,6 +188,7 @@ pub fn place(customer_id: Option<&str>, pool_id: Option<i64>) -> Result<Option<(
     }
 }
 
+/// An instant that counts: not an infinity.
 pub fn finite_instant(argument: &str, value: Option<TimestampWithTimeZone>) -> Result<Option<Instant>> {
     match instant(value) {
         Some(at) if !at.is_finite() => Err(Error::argument(argument, format!("{argument} must be a finite instant"))),
