@@ -28,10 +28,14 @@ CREATE SEQUENCE credit_pools.reservation_id_seq AS bigint;
 -- looks at every one of these and only up to the first text are their places known; then what usage leaves alone; then what
 -- it changes, together, as an update logs all bytes from its first change to its last.
 --
+-- grants_revision is another number of revision_seq after each change of the pool's grants but plain usage, so that a session
+-- knows whether the grant that it drew from last is still the first.
+--
 -- scope_id is resource_id with '' for the global scope, for the key; resource_id is NULL there, for the views.
 CREATE TABLE credit_pools.pool (
     pool_id bigint NOT NULL,
     scope_revision bigint NOT NULL,
+    grants_revision bigint NOT NULL,
     next_transition_at timestamptz NOT NULL,
     created_at timestamptz NOT NULL,
     frozen boolean NOT NULL,

@@ -34,6 +34,7 @@ pub fn open_or_lock(
         credit_type_id: credit_type_id.to_owned(),
         wallet: Wallet::open(overdraft.unwrap_or(Limit::Finite(Amount::ZERO)), now),
         scope_revision,
+        grants_revision: 0,
         recharge_threshold: threshold,
         last_recharge_id: None,
         breaker_opened_at: None,

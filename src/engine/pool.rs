@@ -158,11 +158,10 @@ impl LockedPool {
     /// Loads the grants that a usage of `needed` draws from first, or a few more.
     pub fn load_first(&mut self, needed: Amount) {
         if !self.row.wallet.all_loaded && self.row.wallet.grants.is_empty() {
-            let PoolRow { customer_id, pool_id, places, .. } = &mut self.row;
-            let direct = places.as_mut().and_then(|places| {
-                grants::first_at(&mut [(places, customer_id, *pool_id)], needed).and_then(|mut found| found.pop())
-            });
-            self.row.wallet.grants = direct.unwrap_or_else(|| grants::first_to_draw(customer_id, *pool_id));
+            let direct = self.row.drawing().and_then(|pool| grants::first_at(&mut [pool], needed));
+            let direct = direct.and_then(|mut found| found.pop());
+            self.row.wallet.grants =
+                direct.unwrap_or_else(|| grants::first_to_draw(&self.row.customer_id, self.row.pool_id));
             self.row.wallet.prefix_loaded = true;
         }
     }

@@ -10,14 +10,15 @@ use super::pool::{self, describe_scope};
 use super::usage::{Request, check_occurred};
 use crate::clock;
 use crate::error::{Error, Kind, Result};
-use crate::store::cache::{self, Scope};
+use crate::store::cache;
 use crate::store::catalogue::{self, RateVersion};
-use crate::store::{customers, subscriptions};
+use crate::store::customers;
+use crate::store::subscriptions::{self, Terms};
 
 /// The rate in force for a usage, and the subscription that it is in.
 #[derive(Clone)]
 pub struct Quote {
-    pub scope: Rc<Scope>,
+    pub scope: Rc<Terms>,
     pub rate: RateVersion,
 }
 
@@ -43,7 +44,7 @@ pub fn resolve(request: &Request, feature_id: &str, at: Instant, anew: bool) -> 
     let find = if anew { cache::read_scope } else { cache::scope };
     let current = find(customer_id, resource_id);
     let revision = current.as_ref().map(|scope| scope.revision);
-    let covers = |scope: &Rc<Scope>| at >= scope.starts_at && at < scope.ends_at;
+    let covers = |scope: &Rc<Terms>| at >= scope.starts_at && at < scope.ends_at;
     let scope = current.filter(covers).or_else(|| {
         let late = request.occurred_at.is_some();
         if late { cache::scope_at(customer_id, resource_id, at) } else { None }
@@ -52,7 +53,7 @@ pub fn resolve(request: &Request, feature_id: &str, at: Instant, anew: bool) -> 
 }
 
 /// The subscription's own rate, else the plan's, else the one for every plan.
-fn quote(scope: Rc<Scope>, feature_id: &str, at: Instant) -> Option<Quote> {
+fn quote(scope: Rc<Terms>, feature_id: &str, at: Instant) -> Option<Quote> {
     let mut rate = cache::rate_at(feature_id, &scope.plan_id, at)?;
     if let Some(own) = scope.rates.get(feature_id) {
         rate.price = own.clone();

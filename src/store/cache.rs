@@ -12,12 +12,13 @@ use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use credit_pools_domain::{Instant, Price};
+use credit_pools_domain::Instant;
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
 use super::catalogue::{self, CreditType, RateVersion};
-use super::{direct, spi, subscriptions};
+use super::subscriptions::{self, Terms};
+use super::{direct, spi};
 
 /// More entries than this are forgotten all at once: bounds the memory of a session.
 const MOST_RATES: usize = 10_000;
@@ -33,21 +34,11 @@ struct Cache {
     generation: u64,
     rates: HashMap<(String, String), Rc<[RateVersion]>>,
     credit_types: HashMap<String, CreditType>,
-    scopes: HashMap<(String, String), Rc<Scope>>,
+    scopes: HashMap<(String, String), Rc<Terms>>,
 }
 
 thread_local! {
     static CACHE: RefCell<Cache> = RefCell::default();
-}
-
-/// A scope's subscription, as far as a usage needs it.
-pub struct Scope {
-    pub revision: i64,
-    pub plan_id: String,
-    pub starts_at: Instant,
-    pub ends_at: Instant,
-    pub rates: HashMap<String, Price>,
-    pub time_zone: String,
 }
 
 /// To be called once when the library is loaded.
@@ -142,7 +133,7 @@ fn rates(feature_id: &str, plan_id: &str) -> Rc<[RateVersion]> {
 }
 
 /// The subscription of a scope as this session knows it, or reads it now.
-pub fn scope(customer_id: &str, resource_id: &str) -> Option<Rc<Scope>> {
+pub fn scope(customer_id: &str, resource_id: &str) -> Option<Rc<Terms>> {
     let key = (customer_id.to_owned(), resource_id.to_owned());
     match CACHE.with_borrow(|cache| cache.scopes.get(&key).cloned()) {
         Some(known) => Some(known),
@@ -166,31 +157,20 @@ pub fn read_scopes<'a>(scopes: impl Iterator<Item = (&'a str, &'a str)>) {
         }
         for (customer_id, subscription) in found {
             let key = (customer_id, subscription.resource_id.clone());
-            cache.scopes.insert(key, of_subscription(subscription));
+            cache.scopes.insert(key, Rc::new(subscription.into()));
         }
     });
 }
 
 /// The subscription that a scope had at an instant, for usage that is reported late.
-pub fn scope_at(customer_id: &str, resource_id: &str, at: Instant) -> Option<Rc<Scope>> {
-    subscriptions::covering(customer_id, resource_id, at).map(of_subscription)
-}
-
-fn of_subscription(subscription: subscriptions::Subscription) -> Rc<Scope> {
-    Rc::new(Scope {
-        revision: subscription.revision,
-        starts_at: subscription.starts_at,
-        ends_at: subscription.ends_at,
-        rates: subscription.rates(),
-        time_zone: subscription.time_zone,
-        plan_id: subscription.plan_id,
-    })
+pub fn scope_at(customer_id: &str, resource_id: &str, at: Instant) -> Option<Rc<Terms>> {
+    subscriptions::covering(customer_id, resource_id, at).map(|found| Rc::new(found.into()))
 }
 
 /// The subscription of a scope as it is now.
-pub fn read_scope(customer_id: &str, resource_id: &str) -> Option<Rc<Scope>> {
+pub fn read_scope(customer_id: &str, resource_id: &str) -> Option<Rc<Terms>> {
     let key = (customer_id.to_owned(), resource_id.to_owned());
-    let found = subscriptions::of_scope(customer_id, resource_id).map(of_subscription);
+    let found = subscriptions::terms_of_scope(customer_id, resource_id).map(Rc::new);
     CACHE.with_borrow_mut(|cache| {
         if cache.scopes.len() >= MOST_SCOPES {
             cache.scopes.clear();

@@ -2,7 +2,7 @@
 
 use credit_pools_domain::{Amount, Category, Grant, Instant, Source, Status};
 
-use super::direct::{self, Places};
+use super::direct::{self, Drawing, Take};
 use super::pools::PoolRow;
 use super::spi::{Arg, Row, Statement, write_columns};
 
@@ -92,17 +92,18 @@ pub fn first_to_draw(customer_id: &str, pool_id: i64) -> Vec<Grant> {
 }
 
 /// The same of many pools without a statement, and for each no more of them than `needed` takes. `None`: that cannot be done.
-pub fn first_at(pools: &mut [(&mut Places, &str, i64)], needed: Amount) -> Option<Vec<Vec<Grant>>> {
+pub fn first_at(pools: &mut [Drawing], needed: Amount) -> Option<Vec<Vec<Grant>>> {
     let mut found: Vec<Vec<Grant>> = pools.iter().map(|_| Vec::new()).collect();
-    let done = direct::open_grants(pools, |index, row| {
-        let (grant, Some(grants)) = (read(row), found.get_mut(index)) else { return (None, true) };
-        if grant.status != Status::Active {
-            return (None, false);
-        }
+    let done = direct::open_grants(pools, |index, row, alone| {
+        let grant = read(row);
+        let Some(grants) = found.get_mut(index).filter(|_| grant.status == Status::Active) else { return Take::Pass };
         let id = grant.id;
         let enough = grants.is_empty() && !grant.is_restricted() && grant.available() >= needed;
+        if alone && !enough {
+            return Take::Pass;
+        }
         grants.push(grant);
-        (Some(id), enough || grants.len() >= PREFIX)
+        if enough || grants.len() >= PREFIX { Take::Enough(id) } else { Take::More(id) }
     });
     done.then_some(found)
 }

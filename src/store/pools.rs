@@ -3,7 +3,7 @@
 use credit_pools_domain::{Alerts, Amount, Figures, Instant, Limit, Wallet};
 
 use super::alerts;
-use super::direct::{self, Places};
+use super::direct::{self, Drawing, Places};
 use super::in_hand::{self, Thing};
 use super::spi::{Arg, Row, Statement};
 
@@ -15,6 +15,8 @@ pub struct PoolRow {
     pub credit_type_id: String,
     pub wallet: Wallet,
     pub scope_revision: i64,
+    /// Another one whenever its grants are changed by more than plain usage.
+    pub grants_revision: i64,
     pub recharge_threshold: Option<Amount>,
     pub last_recharge_id: Option<i64>,
     pub breaker_opened_at: Option<Instant>,
@@ -39,7 +41,8 @@ macro_rules! pool_columns {
         "p.customer_id, p.pool_id, p.scope_id, p.credit_type_id, p.seq, p.balance, p.held, p.debt, p.restricted,
          p.granted, p.consumed, p.expired, p.voided, p.overdraft_limit, p.frozen, p.next_transition_at,
          p.scope_revision, p.recharge_threshold, p.last_recharge_id, p.breaker_opened_at, p.last_hash,
-         p.last_recorded_at, p.unbacked, p.limited, p.alert_thresholds, p.alert_percents, p.alert_granted, p.alert_granted_until"
+         p.last_recorded_at, p.unbacked, p.limited, p.alert_thresholds, p.alert_percents, p.alert_granted, p.alert_granted_until,
+         p.grants_revision"
     };
 }
 
@@ -59,7 +62,7 @@ macro_rules! without_policy {
 
 impl PoolRow {
     /// How many columns `read` takes.
-    pub const COLUMNS: usize = 28;
+    pub const COLUMNS: usize = 29;
 
     pub fn read(row: &Row) -> PoolRow {
         let amount = |column| row.amount(column).unwrap_or_default();
@@ -102,6 +105,7 @@ impl PoolRow {
             alerts: alerts::read(row, 25),
             alert_granted: row.amount(27),
             alert_granted_until: row.time(28),
+            grants_revision: row.int(29).unwrap_or_default(),
             metadata: None,
             places: None,
         }
@@ -110,8 +114,13 @@ impl PoolRow {
 
 impl PoolRow {
     /// What it takes to read its grants without a statement.
-    pub fn drawing(&mut self) -> Option<(&mut Places, &str, i64)> {
-        self.places.as_mut().map(|places| (places, self.customer_id.as_str(), self.pool_id))
+    pub fn drawing(&mut self) -> Option<Drawing<'_>> {
+        Some(Drawing {
+            places: self.places.as_mut()?,
+            customer_id: &self.customer_id,
+            pool_id: self.pool_id,
+            grants_revision: self.grants_revision,
+        })
     }
 
     /// What usage changes of it, in the order of `layout::USED_OF_POOL`.
@@ -363,9 +372,10 @@ pub fn insert(pool: &PoolRow, now: Instant) -> bool {
         "INSERT INTO credit_pools.pool
              (customer_id, pool_id, scope_id, resource_id, credit_type_id, seq, balance, held, unbacked, debt, restricted,
               granted, consumed, expired, voided, overdraft_limit, frozen, limited, scope_revision, recharge_threshold,
-              next_transition_at, last_hash, last_recorded_at, metadata, created_at, alert_thresholds, alert_percents)
+              next_transition_at, last_hash, last_recorded_at, metadata, created_at, alert_thresholds, alert_percents, grants_revision)
          VALUES ($1, $2, $3, NULLIF($3, ''), $4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, $5, false, $10, $6, $7, 'infinity', '',
-                 $8, $9, $8, CASE WHEN $11 THEN COALESCE($12, '{}') END, CASE WHEN $11 THEN COALESCE($13, '{}') END)
+                 $8, $9, $8, CASE WHEN $11 THEN COALESCE($12, '{}') END, CASE WHEN $11 THEN COALESCE($13, '{}') END,
+                 nextval('credit_pools.revision_seq'))
          ON CONFLICT (customer_id, scope_id, credit_type_id) DO NOTHING",
     );
     let (thresholds, percents) = pool.alerts.as_ref().map(alerts::columns).unwrap_or_default();
@@ -459,7 +469,8 @@ pub fn update(pool: &PoolRow) {
              frozen = $13, next_transition_at = $14,
              scope_revision = $15, recharge_threshold = $16, last_recharge_id = $17, breaker_opened_at = $18,
              last_hash = $19, last_recorded_at = $20, metadata = COALESCE($21, metadata), unbacked = $22, limited = $23,
-             alert_granted = $24, alert_granted_until = $25
+             alert_granted = $24, alert_granted_until = $25,
+             grants_revision = nextval('credit_pools.revision_seq')
          WHERE customer_id = $1 AND pool_id = $2",
     );
     UPDATE.write(&state(pool), 1);
@@ -475,7 +486,8 @@ pub fn update_all(pools: &[&PoolRow]) {
              recharge_threshold = u.recharge_threshold, last_recharge_id = u.last_recharge_id,
              breaker_opened_at = u.breaker_opened_at, last_hash = u.last_hash, last_recorded_at = u.last_recorded_at,
              metadata = COALESCE(u.metadata, p.metadata), unbacked = u.unbacked, limited = u.limited,
-             alert_granted = u.alert_granted, alert_granted_until = u.alert_granted_until
+             alert_granted = u.alert_granted, alert_granted_until = u.alert_granted_until,
+             grants_revision = nextval('credit_pools.revision_seq')
          FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21,
                      $22, $23, $24, $25)
              u (customer_id, pool_id, seq, balance, held, debt, restricted, granted, consumed, expired, voided,

@@ -8,6 +8,7 @@ use credit_pools_domain::{Amount, Formula, Instant, Price, Zone};
 use serde_json::{Map, Value};
 
 use super::catalogue::PlanEntry;
+use super::direct;
 use super::spi::{Arg, Row, Statement};
 
 pub struct Subscription {
@@ -54,6 +55,47 @@ impl Subscription {
             (true, _) => "active",
             (false, Some(_)) => "cancelled",
             (false, None) => "ended",
+        }
+    }
+}
+
+/// What usage needs of a subscription.
+pub struct Terms {
+    pub revision: i64,
+    pub plan_id: String,
+    pub starts_at: Instant,
+    pub ends_at: Instant,
+    pub time_zone: String,
+    /// Its own, by feature.
+    pub rates: HashMap<String, Price>,
+}
+
+/// The columns that `Terms::read` reads, for those who read them without a statement.
+pub const TERMS_COLUMNS: &str = "revision, plan_id, starts_at, ends_at, time_zone, rate_overrides";
+
+impl Terms {
+    /// Of a subscription without rates of its own: those are read by the statement.
+    fn read(row: &Row) -> Option<Terms> {
+        row.is_null(6).then(|| Terms {
+            revision: row.int(1).unwrap_or_default(),
+            plan_id: row.text(2).unwrap_or_default(),
+            starts_at: row.time(3).unwrap_or(Instant::INFINITY),
+            ends_at: row.time(4).unwrap_or(Instant::INFINITY),
+            time_zone: row.text(5).unwrap_or_default(),
+            rates: HashMap::new(),
+        })
+    }
+}
+
+impl From<Subscription> for Terms {
+    fn from(subscription: Subscription) -> Terms {
+        Terms {
+            revision: subscription.revision,
+            starts_at: subscription.starts_at,
+            ends_at: subscription.ends_at,
+            rates: subscription.rates(),
+            time_zone: subscription.time_zone,
+            plan_id: subscription.plan_id,
         }
     }
 }
@@ -139,6 +181,12 @@ pub fn of_scope(customer_id: &str, resource_id: &str) -> Option<Subscription> {
           WHERE s.customer_id = $1 AND s.resource_id = $2 AND s.status = 'active'"
     ));
     FIND.first(&[Arg::Text(customer_id), Arg::Text(resource_id)], read)
+}
+
+/// Its terms.
+pub fn terms_of_scope(customer_id: &str, resource_id: &str) -> Option<Terms> {
+    let direct = direct::read_subscription(customer_id, resource_id, Terms::read).flatten();
+    direct.or_else(|| of_scope(customer_id, resource_id).map(Terms::from))
 }
 
 /// The plan that a subscription had at an instant.

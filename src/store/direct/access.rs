@@ -11,6 +11,8 @@
 //! - A row that is updated is one that `lock_one` has locked, or belongs to a pool that it has locked, in this call and
 //!   this transaction: nobody else can have changed it. PostgreSQL raises an error should it be otherwise.
 //! - An `Image` is a copy of the row, so nothing points into a buffer that is no longer pinned.
+//! - A place that was remembered says nothing by itself: the row there is looked at under the active snapshot, and has to
+//!   have the keys that are looked for, which are unique.
 //! - The layout has checked that the relations are heap tables and btree indexes over the columns named there, without
 //!   expressions; a row inserted gives every column a value of its type.
 //!
@@ -21,6 +23,7 @@ use std::ptr;
 use pgrx::pg_sys::{self, Datum, Oid};
 
 use super::layout::{self, Index, Layout, Table};
+use super::remembered::Root;
 use crate::store::spi::{Arg, Row};
 
 /// Declares functions of PostgreSQL, and that they are just so in its headers: a major where one is not does not compile.
@@ -82,6 +85,26 @@ mod raw {
             slot: *mut TupleTableSlot,
         ) -> bool;
         fn index_endscan(scan: IndexScanDesc);
+        fn RelationGetNumberOfBlocksInFork(relation: Relation, fork: ForkNumber::Type) -> BlockNumber;
+        fn ReadBuffer(relation: Relation, block: BlockNumber) -> Buffer;
+        fn LockBuffer(buffer: Buffer, mode: c_int);
+        fn UnlockReleaseBuffer(buffer: Buffer);
+        fn heap_hot_search_buffer(
+            place: ItemPointer,
+            relation: Relation,
+            buffer: Buffer,
+            snapshot: Snapshot,
+            tuple: HeapTuple,
+            all_dead: *mut bool,
+            first_call: bool,
+        ) -> bool;
+        fn heap_get_root_tuples(page: Page, roots: *mut OffsetNumber);
+        fn ExecStoreBufferHeapTuple(
+            tuple: HeapTuple,
+            slot: *mut TupleTableSlot,
+            buffer: Buffer,
+        ) -> *mut TupleTableSlot;
+        fn slot_getsomeattrs_int(slot: *mut TupleTableSlot, count: c_int);
         fn heap_deform_tuple(tuple: HeapTuple, shape: TupleDesc, values: *mut Datum, nulls: *mut bool);
         fn simple_table_tuple_insert(relation: Relation, slot: *mut TupleTableSlot);
         fn GetCurrentTransactionId() -> TransactionId;
@@ -162,6 +185,10 @@ const NO_LOCK: pg_sys::LOCKMODE = pg_sys::NoLock as pg_sys::LOCKMODE;
 const WRITE_LOCK: pg_sys::LOCKMODE = pg_sys::RowExclusiveLock as pg_sys::LOCKMODE;
 const READ_LOCK: pg_sys::LOCKMODE = pg_sys::AccessShareLock as pg_sys::LOCKMODE;
 const MOST_KEYS: usize = 3;
+/// No page has more line pointers than rows of nothing but a header, each with its pointer (MaxHeapTuplesPerPage).
+const MOST_ON_PAGE: usize = pg_sys::BLCKSZ as usize / 28;
+/// What two new versions take of a page beside themselves.
+const LINE_POINTERS: u32 = 32;
 /// Where the id of its usage is in a ledger row's values.
 const USAGE_ID: usize = 7;
 /// The operators = of text and bigint (pg_proc.dat; fixed for ever).
@@ -210,72 +237,100 @@ impl Image {
     }
 }
 
-/// A lookup by the first columns of an index, in its order.
+/// What came of looking where a row was remembered to be.
+pub enum Remembered {
+    Found(Image),
+    /// It is there, on a page that is nearly full. Reading it by its index takes away what nobody needs there any more.
+    Crowded,
+    /// It is not there, or not as the caller's snapshot has it.
+    Gone,
+}
+
+/// Rows of a table, read one after the other: where they are remembered to be, or by the first columns of an index.
 pub struct Search<'t> {
     table: &'t Table,
     relation: pg_sys::Relation,
-    index: pg_sys::Relation,
-    scan: pg_sys::IndexScanDesc,
+    mode: pg_sys::LOCKMODE,
     slot: *mut pg_sys::TupleTableSlot,
+    /// The index, once one was needed.
+    scan: Option<(pg_sys::Relation, pg_sys::IndexScanDesc)>,
 }
 
 impl<'t> Search<'t> {
     /// In a snapshot of its own, which sees what this transaction has written, of rows that are to be written. `None`: the
     /// layout holds no more.
-    pub fn begin(table: &'t Table, index: Oid, keys: &[Arg]) -> Option<Search<'t>> {
-        Search::open(table, index, keys, WRITE_LOCK, true)
+    pub fn begin(table: &'t Table) -> Option<Search<'t>> {
+        Search::open(table, WRITE_LOCK, true)
+    }
+
+    /// The same of rows that are but read.
+    pub fn begin_to_read_latest(table: &'t Table) -> Option<Search<'t>> {
+        Search::open(table, READ_LOCK, true)
     }
 
     /// In the caller's snapshot, of rows that are but read.
-    pub fn begin_to_read(table: &'t Table, index: Oid, keys: &[Arg]) -> Option<Search<'t>> {
-        Search::open(table, index, keys, READ_LOCK, false)
+    pub fn begin_to_read(table: &'t Table) -> Option<Search<'t>> {
+        Search::open(table, READ_LOCK, false)
     }
 
-    fn open(table: &'t Table, index: Oid, keys: &[Arg], mode: pg_sys::LOCKMODE, latest: bool) -> Option<Search<'t>> {
-        let (values, count) = key_values(keys)?;
-        // SAFETY: see the module's invariants. The keys are of the types of the index's first columns, under the collation C.
-        let (relation, index, scan, slot) = unsafe {
+    fn open(table: &'t Table, mode: pg_sys::LOCKMODE, latest: bool) -> Option<Search<'t>> {
+        // SAFETY: see the module's invariants.
+        let (relation, slot) = unsafe {
             guarded(|| {
                 if latest {
                     raw::CommandCounterIncrement();
                 }
                 let relation = raw::table_open(table.oid, mode);
-                let index = raw::index_open(index, mode);
                 if !layout::holds() {
-                    raw::index_close(index, NO_LOCK);
                     raw::table_close(relation, NO_LOCK);
                     return None;
                 }
                 raw::PushActiveSnapshot(if latest { raw::GetTransactionSnapshot() } else { raw::GetActiveSnapshot() });
                 let slot = raw::MakeSingleTupleTableSlot((*relation).rd_att, &raw const pg_sys::TTSOpsBufferHeapTuple);
-                let scan = raw::index_beginscan(
-                    relation,
-                    index,
-                    raw::GetActiveSnapshot(),
-                    #[cfg(feature = "pg18")]
-                    ptr::null_mut(), // it is not explained
-                    count as i32,
-                    0,
-                );
-                rescan(scan, &values, count);
-                Some((relation, index, scan, slot))
+                Some((relation, slot))
             })
         }?;
-        Some(Search { table, relation, index, scan, slot })
+        Some(Search { table, relation, mode, slot, scan: None })
     }
 
-    /// Looks for other keys, of the same number and types.
-    pub fn again(&mut self, keys: &[Arg]) -> Option<()> {
-        let (values, count) = key_values(keys)?;
-        let scan = self.scan;
-        // SAFETY: see the module's invariants; as in `begin`.
-        unsafe { guarded(|| rescan(scan, &values, count)) };
-        Some(())
+    /// Looks for the rows with these keys, the first columns of the index, which is the same one each time. `false`: the
+    /// layout holds no more.
+    pub fn find(&mut self, index: &Index, keys: &[Arg]) -> bool {
+        let Some((values, count)) = key_values(keys) else { return false };
+        let (relation, mode, scan) = (self.relation, self.mode, self.scan);
+        // SAFETY: see the module's invariants. The keys are of the types of the index's first columns, under the collation C.
+        self.scan = unsafe {
+            guarded(|| {
+                let (index, scan) = match scan {
+                    Some(open) => open,
+                    None => {
+                        let index = raw::index_open(index.oid, mode);
+                        if !layout::holds() {
+                            raw::index_close(index, NO_LOCK);
+                            return None;
+                        }
+                        let scan = raw::index_beginscan(
+                            relation,
+                            index,
+                            raw::GetActiveSnapshot(),
+                            #[cfg(feature = "pg18")]
+                            ptr::null_mut(), // it is not explained
+                            count as i32,
+                            0,
+                        );
+                        (index, scan)
+                    }
+                };
+                rescan(scan, &values, count);
+                Some((index, scan))
+            })
+        };
+        self.scan.is_some()
     }
 
-    /// The next row.
+    /// The next of the rows that `find` looks for.
     pub fn next(&mut self) -> Option<Image> {
-        let (scan, slot) = (self.scan, self.slot);
+        let ((_, scan), slot) = (self.scan?, self.slot);
         // SAFETY: see the module's invariants; the slot is of buffered heap tuples.
         unsafe {
             let found = guarded(|| raw::index_getnext_slot(scan, pg_sys::ScanDirection::ForwardScanDirection, slot));
@@ -283,10 +338,10 @@ impl<'t> Search<'t> {
         }
     }
 
-    /// The next row, locked as `FOR NO KEY UPDATE` does, in its last version. `None` also where this transaction has
+    /// The next of them, locked as `FOR NO KEY UPDATE` does, in its last version. `None` also where this transaction has
     /// changed it in the same command, or somebody has deleted it.
     pub fn lock_next(&mut self) -> Option<Image> {
-        let (relation, scan, slot) = (self.relation, self.scan, self.slot);
+        let (relation, (_, scan), slot) = (self.relation, self.scan?, self.slot);
         // SAFETY: see the module's invariants.
         unsafe {
             let locked = guarded(|| {
@@ -297,11 +352,59 @@ impl<'t> Search<'t> {
         }
     }
 
-    /// The same of a row that was found before.
+    /// A row that was found before, locked in the same way.
     pub fn lock_found(&mut self, found: &Image) -> Option<Image> {
         let (relation, slot, place) = (self.relation, self.slot, found.place);
         // SAFETY: see the module's invariants.
         unsafe { guarded(|| lock(relation, place, slot)).then(|| Image::of(slot, self.table.oid)) }
+    }
+
+    /// The row that was remembered at `root`, if it is there and has these values in these columns.
+    pub fn at(&mut self, root: Root, values: &[(usize, Arg)]) -> Remembered {
+        self.look(root, values, false)
+    }
+
+    /// The same, locked as `lock_next` does.
+    pub fn lock_at(&mut self, root: Root, values: &[(usize, Arg)]) -> Remembered {
+        self.look(root, values, true)
+    }
+
+    fn look(&mut self, root: Root, values: &[(usize, Arg)], locks: bool) -> Remembered {
+        let (relation, slot) = (self.relation, self.slot);
+        // SAFETY: see the module's invariants; the columns are of the table.
+        unsafe {
+            let found = guarded(|| {
+                let found = fetch(relation, root, slot);
+                let right = found.is_some() && has_values(slot, values);
+                if right && found == Some(Room::Enough) && (!locks || lock(relation, (*slot).tts_tid, slot)) {
+                    return found;
+                }
+                found.filter(|room| right && *room == Room::Little)
+            });
+            match found {
+                Some(Room::Enough) => Remembered::Found(Image::of(slot, self.table.oid)),
+                Some(Room::Little) => Remembered::Crowded,
+                None => Remembered::Gone,
+            }
+        }
+    }
+
+    /// Where the versions of a row start, for `at`.
+    pub fn root(&self, image: &Image) -> Option<Root> {
+        let (relation, block) = (self.relation, block_of(&image.place));
+        // SAFETY: see the module's invariants; the block is there, as one of the row's versions was just read in it.
+        unsafe {
+            guarded(|| {
+                let mut roots = [0; MOST_ON_PAGE];
+                let buffer = raw::ReadBuffer(relation, block);
+                raw::LockBuffer(buffer, pg_sys::BUFFER_LOCK_SHARE as i32);
+                raw::heap_get_root_tuples(pg_sys::BufferGetPage(buffer), roots.as_mut_ptr());
+                raw::UnlockReleaseBuffer(buffer);
+                let offset = usize::from(image.place.ip_posid);
+                let root = offset.checked_sub(1).and_then(|index| roots.get(index)).copied().unwrap_or(0);
+                (root != 0).then_some(Root { block, offset: root })
+            })
+        }
     }
 
     /// Reads the table's columns of a row as a statement that names them would give them.
@@ -321,17 +424,88 @@ impl<'t> Search<'t> {
     }
 
     pub fn end(self) {
-        let Search { relation, index, scan, slot, .. } = self;
-        // SAFETY: see the module's invariants: closes what `begin` has opened.
+        let Search { relation, slot, scan, .. } = self;
+        // SAFETY: see the module's invariants: closes what `begin` and `find` have opened.
         unsafe {
             guarded(|| {
                 raw::ExecDropSingleTupleTableSlot(slot);
-                raw::index_endscan(scan);
-                raw::index_close(index, NO_LOCK);
+                if let Some((index, scan)) = scan {
+                    raw::index_endscan(scan);
+                    raw::index_close(index, NO_LOCK);
+                }
                 raw::table_close(relation, NO_LOCK);
                 raw::PopActiveSnapshot();
             });
         }
+    }
+}
+
+/// Whether a page has room for new versions of a row.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Room {
+    Enough,
+    Little,
+}
+
+fn block_of(place: &pg_sys::ItemPointerData) -> u32 {
+    (u32::from(place.ip_blkid.bi_hi) << 16) | u32::from(place.ip_blkid.bi_lo)
+}
+
+/// Puts the version that the active snapshot sees, of the row whose versions start at `root`, into the slot. Does what an
+/// index scan does once it has a place, but for pruning the page.
+///
+/// # Safety
+/// In `guarded`, with the relation open, a snapshot active, and a slot of buffered heap tuples.
+unsafe fn fetch(relation: pg_sys::Relation, root: Root, slot: *mut pg_sys::TupleTableSlot) -> Option<Room> {
+    // SAFETY: as above. The tuple is looked for under the page's lock, and kept by the slot's pin.
+    unsafe {
+        // Vacuum may have cut the table off since.
+        if root.block >= raw::RelationGetNumberOfBlocksInFork(relation, pg_sys::ForkNumber::MAIN_FORKNUM) {
+            return None;
+        }
+        let mut place = pg_sys::ItemPointerData {
+            ip_blkid: pg_sys::BlockIdData { bi_hi: (root.block >> 16) as u16, bi_lo: root.block as u16 },
+            ip_posid: root.offset,
+        };
+        let tuple = &raw mut (*slot.cast::<pg_sys::BufferHeapTupleTableSlot>()).base.tupdata;
+        let buffer = raw::ReadBuffer(relation, root.block);
+        raw::LockBuffer(buffer, pg_sys::BUFFER_LOCK_SHARE as i32);
+        let snapshot = raw::GetActiveSnapshot();
+        let found = raw::heap_hot_search_buffer(&mut place, relation, buffer, snapshot, tuple, ptr::null_mut(), true);
+        let page = &*pg_sys::BufferGetPage(buffer).cast::<pg_sys::PageHeaderData>();
+        let free = u32::from(page.pd_upper.saturating_sub(page.pd_lower));
+        if found {
+            (*slot).tts_tableOid = (*relation).rd_id;
+            raw::ExecStoreBufferHeapTuple(tuple, slot, buffer);
+        }
+        raw::UnlockReleaseBuffer(buffer);
+        found.then(|| if free >= 2 * (*tuple).t_len + LINE_POINTERS { Room::Enough } else { Room::Little })
+    }
+}
+
+/// Whether the row in the slot has these values; they are bigints and texts under the collation C.
+///
+/// # Safety
+/// In `guarded`; the columns are of the slot's row, and of the values' types.
+unsafe fn has_values(slot: *mut pg_sys::TupleTableSlot, values: &[(usize, Arg)]) -> bool {
+    // SAFETY: as above; a text is looked into only where it is stored as it is.
+    unsafe {
+        let last = values.iter().map(|(column, _)| *column).max().unwrap_or(0);
+        raw::slot_getsomeattrs_int(slot, last as i32 + 1);
+        values.iter().all(|(column, value)| {
+            let (stored, null) = (*(*slot).tts_values.add(*column), *(*slot).tts_isnull.add(*column));
+            match value {
+                Arg::Int(value) => !null && stored.value() as i64 == *value,
+                Arg::Text(value) => {
+                    let text = stored.cast_mut_ptr::<pg_sys::varlena>();
+                    !null
+                        && !pgrx::varlena::varatt_is_1b_e(text)
+                        && !pgrx::varlena::varatt_is_4b_c(text)
+                        && pgrx::varlena::varlena_to_byte_slice(text) == value.as_bytes()
+                }
+                _ => false,
+            }
+        })
     }
 }
 

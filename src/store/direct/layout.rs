@@ -8,9 +8,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use pgrx::{PgRelation, pg_sys};
 
+use super::remembered;
 use crate::store::grants::DRAW_COLUMNS;
 use crate::store::ledger::ENTRY_COLUMNS;
 use crate::store::pools::POOL_COLUMNS;
+use crate::store::subscriptions::TERMS_COLUMNS;
 
 /// A table and, for lists of columns that statements name, where these are in a row.
 pub struct Table {
@@ -30,14 +32,18 @@ pub struct Index {
 
 pub struct Layout {
     pub pool: Table,
-    pub pool_by_name: pg_sys::Oid,
+    pub pool_by_name: Index,
     pub grant: Table,
-    pub burn_order: pg_sys::Oid,
+    /// Customer and pool first, the grant's id last.
+    pub burn_order: Index,
     pub ledger: Table,
     /// Of a usage's key: entered first, so that a key that is taken is found before anything else is written.
     pub ledger_key: Index,
     pub ledger_place: Index,
     pub ledger_usage: Index,
+    /// But read: what somebody adds to it does not matter.
+    pub subscription: Table,
+    pub active_subscription: Index,
 }
 
 /// What a usage changes of its pool, and of its grant.
@@ -50,7 +56,7 @@ thread_local! {
 /// Looked up and found to be not as it should: not to be looked up again until something changes.
 static UNUSABLE: AtomicBool = AtomicBool::new(false);
 static STALE: AtomicBool = AtomicBool::new(true);
-static TABLES: [std::sync::atomic::AtomicU32; 3] = [const { std::sync::atomic::AtomicU32::new(0) }; 3];
+static TABLES: [std::sync::atomic::AtomicU32; 4] = [const { std::sync::atomic::AtomicU32::new(0) }; 4];
 
 /// To be called for each relation of which PostgreSQL says that it has changed; 0 is all of them.
 pub fn forget(relation: u32) {
@@ -73,6 +79,7 @@ pub fn current() -> Option<Rc<Layout>> {
     }
     // Before it is looked up: what changes meanwhile is told, and marks it again.
     STALE.store(false, Ordering::Relaxed);
+    remembered::clear();
     let found = look_up().map(Rc::new);
     UNUSABLE.store(found.is_none(), Ordering::Relaxed);
     LAYOUT.set(found.clone());
@@ -89,11 +96,14 @@ fn look_up() -> Option<Layout> {
         (oid != pg_sys::InvalidOid).then_some(oid)
     };
     let (pool, grant, ledger) = (oid(c"pool")?, oid(c"pool_grant")?, oid(c"ledger_entry")?);
-    for (slot, oid) in TABLES.iter().zip([pool, grant, ledger]) {
+    let subscription = oid(c"subscription")?;
+    for (slot, oid) in TABLES.iter().zip([pool, grant, ledger, subscription]) {
         slot.store(oid.to_u32(), Ordering::Relaxed);
     }
     let (pool, grant, ledger) = (Opened::open(pool), Opened::open(grant), Opened::open(ledger));
-    let plain = pool.is_plain(Some(c"pool_evaluate_recharge"))
+    let subscription = Opened::open(subscription);
+    let plain = subscription.is_heap()
+        && pool.is_plain(Some(c"pool_evaluate_recharge"))
         && grant.is_plain(None)
         && ledger.is_plain(Some(c"ledger_entry_append_only"))
         // A row is made of what is named; another column would stay empty.
@@ -108,13 +118,15 @@ fn look_up() -> Option<Layout> {
     )?;
     let layout = Layout {
         pool: pool.table(POOL_COLUMNS, USED_OF_POOL)?,
-        pool_by_name: name_key.oid,
+        pool_by_name: name_key,
         grant: grant.table(DRAW_COLUMNS, USED_OF_GRANT)?,
-        burn_order: burn_order.oid,
+        burn_order,
         ledger: ledger.table(ENTRY_COLUMNS, "")?,
         ledger_key: ledger.index("ledger_entry_usage_key", "customer_id, idempotency_key")?,
         ledger_place: ledger.index("ledger_entry_pkey", "customer_id, pool_id, seq")?,
         ledger_usage: ledger.index("ledger_entry_usage", "usage_id, customer_id")?,
+        subscription: subscription.table(TERMS_COLUMNS, "")?,
+        active_subscription: subscription.index("subscription_one_active", "customer_id, resource_id")?,
     };
     (ledger.indexes().count() == 3).then_some(layout)
 }
@@ -128,9 +140,23 @@ impl Opened {
         Opened(unsafe { PgRelation::with_lock(oid, pg_sys::AccessShareLock as pg_sys::LOCKMODE) })
     }
 
-    /// An ordinary heap table on which nothing happens that the extension does not know of.
-    fn is_plain(&self, trigger: Option<&CStr>) -> bool {
+    /// A heap table that is read as a whole.
+    fn is_heap(&self) -> bool {
         // SAFETY: the relation is open: what its cache entry points to stays.
+        unsafe {
+            let class = &*self.0.rd_rel;
+            class.relkind as u8 == pg_sys::RELKIND_RELATION
+                && class.relam == pg_sys::HEAP_TABLE_AM_OID
+                && class.relpersistence as u8 == pg_sys::RELPERSISTENCE_PERMANENT
+                && !class.relispartition
+                && !class.relhassubclass
+                && !class.relforcerowsecurity
+        }
+    }
+
+    /// One on which nothing happens that the extension does not know of.
+    fn is_plain(&self, trigger: Option<&CStr>) -> bool {
+        // SAFETY: as above.
         unsafe {
             let class = &*self.0.rd_rel;
             let constraints = (*self.0.rd_att).constr;
@@ -138,12 +164,7 @@ impl Opened {
                 || ((*constraints).num_check == 0
                     && (*constraints).num_defval == 0
                     && !(*constraints).has_generated_stored);
-            class.relkind as u8 == pg_sys::RELKIND_RELATION
-                && class.relam == pg_sys::HEAP_TABLE_AM_OID
-                && class.relpersistence as u8 == pg_sys::RELPERSISTENCE_PERMANENT
-                && !class.relispartition
-                && !class.relhassubclass
-                && !class.relforcerowsecurity
+            self.is_heap()
                 // The executor refuses some updates of published tables with another one than the key.
                 && class.relreplident as u8 == pg_sys::REPLICA_IDENTITY_DEFAULT
                 && self.0.rd_rules.is_null()

@@ -15,14 +15,16 @@
 
 mod access;
 mod layout;
+mod remembered;
 
 use std::rc::Rc;
 
 use pgrx::pg_sys;
 
-use access::{Image, Search, Update};
-use layout::Layout;
+use access::{Image, Remembered, Search, Update};
 pub use layout::forget;
+use layout::{Index, Layout};
+use remembered::{FirstGrant, Name};
 
 use super::spi::{self, Arg, Row};
 
@@ -41,9 +43,15 @@ fn name_key<'a>(customer_id: &'a str, scope_id: &'a str, credit_type_id: &'a str
     [Arg::Text(scope_id), Arg::Text(customer_id), Arg::Text(credit_type_id)]
 }
 
+/// The same with the columns that have them.
+fn with_columns<'a>(index: &Index, keys: [Arg<'a>; 3]) -> Vec<(usize, Arg<'a>)> {
+    index.columns.iter().copied().zip(keys).collect()
+}
+
 /// A pool that was locked here, with the places of its rows: they can be written here, too.
 pub struct Places {
     layout: Rc<Layout>,
+    name: Name,
     pool: Image,
     grants: Vec<(i64, Image)>,
 }
@@ -56,12 +64,14 @@ pub fn lock_pool<T>(
     read: impl FnOnce(&Row) -> T,
 ) -> Option<(T, Places)> {
     let layout = ready()?;
+    let mut search = Search::begin(&layout.pool)?;
+    let name = Name::of(customer_id, scope_id, credit_type_id);
     let keys = name_key(customer_id, scope_id, credit_type_id);
-    let mut search = Search::begin(&layout.pool, layout.pool_by_name, &keys)?;
-    let found = search.lock_next().map(|image| (search.read(&image, read), image));
+    let found = find_pool(&layout, &mut search, name, keys, Search::lock_at, Search::lock_next);
+    let found = found.map(|image| (search.read(&image, read), image));
     search.end();
     let (value, pool) = found?;
-    Some((value, Places { layout, pool, grants: Vec::new() }))
+    Some((value, Places { layout, name, pool, grants: Vec::new() }))
 }
 
 /// Reads the pool of a name in the caller's snapshot. `None`: the statement may know of one.
@@ -71,15 +81,54 @@ pub fn read_pool<T>(
     credit_type_id: &str,
     read: impl FnOnce(&Row) -> T,
 ) -> Option<T> {
-    if !crate::settings::direct_access() {
+    // A SERIALIZABLE transaction has to leave its mark on the index that it reads.
+    if spi::keeps_snapshot() || !crate::settings::direct_access() {
         return None;
     }
     let layout = layout::current()?;
+    let mut search = Search::begin_to_read(&layout.pool)?;
+    let name = Name::of(customer_id, scope_id, credit_type_id);
     let keys = name_key(customer_id, scope_id, credit_type_id);
-    let mut search = Search::begin_to_read(&layout.pool, layout.pool_by_name, &keys)?;
-    let found = search.next().map(|image| search.read(&image, read));
+    let found = find_pool(&layout, &mut search, name, keys, Search::at, Search::next);
+    let found = found.map(|image| search.read(&image, read));
     search.end();
     found
+}
+
+/// Gives the columns `TERMS_COLUMNS` of a scope's active subscription to `read`. `None`: the statement may know of one.
+pub fn read_subscription<T>(customer_id: &str, resource_id: &str, read: impl FnOnce(&Row) -> T) -> Option<T> {
+    let layout = ready()?;
+    let mut search = Search::begin_to_read_latest(&layout.subscription)?;
+    let keys = [Arg::Text(customer_id), Arg::Text(resource_id)];
+    let image = if search.find(&layout.active_subscription, &keys) { search.next() } else { None };
+    let found = image.map(|image| search.read(&image, read));
+    search.end();
+    found
+}
+
+/// A pool where it was last, or else by its index.
+fn find_pool<'t>(
+    layout: &Layout,
+    search: &mut Search<'t>,
+    name: Name,
+    keys: [Arg; 3],
+    at: impl Fn(&mut Search<'t>, remembered::Root, &[(usize, Arg)]) -> Remembered,
+    next: impl Fn(&mut Search<'t>) -> Option<Image>,
+) -> Option<Image> {
+    let index = &layout.pool_by_name;
+    let mut remembers = false;
+    if let Some(root) = remembered::pool(name) {
+        match at(search, root, &with_columns(index, keys)) {
+            Remembered::Found(image) => return Some(image),
+            Remembered::Crowded => remembers = true,
+            Remembered::Gone => {}
+        }
+    }
+    let image = if search.find(index, &keys) { next(search) } else { None }?;
+    if !remembers && let Some(root) = search.root(&image) {
+        remembered::remember_pool(name, root);
+    }
+    Some(image)
 }
 
 /// Locks the pools of many names (customer, scope, credit type) in the order of customers and ids, which `key` tells of what
@@ -90,32 +139,25 @@ pub fn lock_pools<T, K: Ord>(
     key: impl Fn(&Row) -> K,
 ) -> Option<Vec<(T, Places)>> {
     let layout = ready()?;
-    let mut search: Option<Search> = None;
-    let mut found: Vec<(K, Image)> = Vec::with_capacity(names.len());
+    let mut search = Search::begin(&layout.pool)?;
+    let mut found: Vec<(K, Name, Image)> = Vec::with_capacity(names.len());
     for (customer_id, scope_id, credit_type_id) in names {
+        let name = Name::of(customer_id, scope_id, credit_type_id);
         let keys = name_key(customer_id, scope_id, credit_type_id);
-        match &mut search {
-            Some(search) => search.again(&keys)?,
-            None => search = Some(Search::begin(&layout.pool, layout.pool_by_name, &keys)?),
-        }
-        if let Some(search) = &mut search
-            && let Some(image) = search.next()
-        {
-            found.push((search.read(&image, &key), image));
-        }
+        let Some(image) = find_pool(&layout, &mut search, name, keys, Search::at, Search::next) else { break };
+        found.push((search.read(&image, &key), name, image));
     }
-    let Some(mut search) = search else { return Some(Vec::new()) };
     if found.len() != names.len() {
         search.end();
         return None;
     }
-    found.sort_by(|(one, _), (other, _)| one.cmp(other));
+    found.sort_by(|(one, ..), (other, ..)| one.cmp(other));
     let mut pools = Vec::with_capacity(found.len());
-    for (_, image) in found {
+    for (_, name, image) in found {
         pgrx::check_for_interrupts!();
         let Some(pool) = search.lock_found(&image) else { break };
         let value = search.read(&pool, &read);
-        pools.push((value, Places { layout: Rc::clone(&layout), pool, grants: Vec::new() }));
+        pools.push((value, Places { layout: Rc::clone(&layout), name, pool, grants: Vec::new() }));
     }
     search.end();
     (pools.len() == names.len()).then_some(pools)
@@ -143,37 +185,86 @@ pub fn update_pools(changes: &[(&Places, [Arg; 6])]) -> bool {
     access::update_rows(&layout.pool, &updates)
 }
 
-/// Gives the columns `DRAW_COLUMNS` of the open grants of pools to `take`, in order of consumption, until it says that they
-/// are enough. `take` gets the pool's index, and gives the grant's id, or nothing where it has no use for it. `false`: to
-/// be read by the statement.
-pub fn open_grants(
-    pools: &mut [(&mut Places, &str, i64)],
-    mut take: impl FnMut(usize, &Row) -> (Option<i64>, bool),
-) -> bool {
-    let Some(layout) = pools.first().map(|(places, ..)| Rc::clone(&places.layout)) else { return true };
-    let mut search: Option<Search> = None;
-    for (index, (places, customer_id, pool_id)) in pools.iter_mut().enumerate() {
-        let keys = [Arg::Text(customer_id), Arg::Int(*pool_id)];
-        let begun = match &mut search {
-            Some(search) => search.again(&keys),
-            None => {
-                search = Search::begin(&layout.grant, layout.burn_order, &keys);
-                search.as_ref().map(|_| ())
-            }
-        };
-        let (Some(()), Some(search)) = (begun, &mut search) else { return false };
-        while let Some(image) = search.next() {
-            let (id, enough) = search.read(&image, |row| take(index, row));
-            if let Some(id) = id {
-                places.grants.push((id, image));
-            }
-            if enough {
-                break;
-            }
+/// A pool that was locked here, of which grants are to be read.
+pub struct Drawing<'p> {
+    pub places: &'p mut Places,
+    pub customer_id: &'p str,
+    pub pool_id: i64,
+    pub grants_revision: i64,
+}
+
+/// What a look at a grant says.
+pub enum Take {
+    /// Of no use.
+    Pass,
+    /// The grant of that id, and more of them.
+    More(i64),
+    /// The grant of that id, and no more of them.
+    Enough(i64),
+}
+
+/// Gives the columns `DRAW_COLUMNS` of the open grants of pools to `take`, in order of consumption, until they are enough.
+/// `take` gets the pool's index and, with `true`, the first of several grants alone: it passes that on unless it is enough,
+/// and is then asked from the start. `false`: to be read by the statement.
+pub fn open_grants(pools: &mut [Drawing], mut take: impl FnMut(usize, &Row, bool) -> Take) -> bool {
+    let Some(layout) = pools.first().map(|pool| Rc::clone(&pool.places.layout)) else { return true };
+    let Some(mut search) = Search::begin(&layout.grant) else { return false };
+    let mut holds = true;
+    for (index, pool) in pools.iter_mut().enumerate() {
+        holds = open_grants_of(&layout, &mut search, pool, |row, alone| take(index, row, alone));
+        if !holds {
+            break;
         }
     }
-    if let Some(search) = search {
-        search.end();
+    search.end();
+    holds
+}
+
+fn open_grants_of(
+    layout: &Layout,
+    search: &mut Search,
+    pool: &mut Drawing,
+    mut take: impl FnMut(&Row, bool) -> Take,
+) -> bool {
+    let (name, revision) = (pool.places.name, pool.grants_revision);
+    let keys = [Arg::Text(pool.customer_id), Arg::Int(pool.pool_id)];
+    let columns = &layout.burn_order.columns;
+    let mut remembers = false;
+    if let (Some(known), Some(id)) = (remembered::first_grant(name, revision), columns.last()) {
+        let values: Vec<(usize, Arg)> =
+            columns.iter().copied().zip(keys).chain([(*id, Arg::Int(known.grant_id))]).collect();
+        match search.at(known.root, &values) {
+            Remembered::Found(image) => {
+                let taken = search.read(&image, |row| take(row, !known.only));
+                if let Take::Enough(id) | Take::More(id) = taken {
+                    pool.places.grants.push((id, image));
+                    return true;
+                }
+            }
+            Remembered::Crowded => remembers = true,
+            Remembered::Gone => {}
+        }
+    }
+    if !search.find(&layout.burn_order, &keys) {
+        return false;
+    }
+    let mut only = true;
+    while let Some(image) = search.next() {
+        let taken = search.read(&image, |row| take(row, false));
+        if let Take::More(id) | Take::Enough(id) = taken {
+            pool.places.grants.push((id, image));
+        }
+        if let Take::Enough(_) = taken {
+            only = false; // or not known to be so
+            break;
+        }
+    }
+    only &= pool.places.grants.len() == 1;
+    if !remembers
+        && let Some((grant_id, image)) = pool.places.grants.first()
+        && let Some(root) = search.root(image)
+    {
+        remembered::remember_grant(name, FirstGrant { revision, grant_id: *grant_id, root, only });
     }
     true
 }

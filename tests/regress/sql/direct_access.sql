@@ -56,7 +56,7 @@ CREATE FUNCTION written_of(t text) RETURNS SETOF text LANGUAGE sql AS $f$
     UNION ALL SELECT 'grant ' || (to_jsonb(g) - '{customer_id,pool_id,grant_id,subscription_id,recharge_id}'::text[])::text FROM credit_pools.grants g WHERE customer_id = t
     UNION ALL SELECT 'pool ' || (to_jsonb(p) - '{customer_id,pool_id}'::text[])::text FROM credit_pools.pools p WHERE customer_id = t
     UNION ALL SELECT 'usage ' || (to_jsonb(u) - '{customer_id,pool_id,usage_id}'::text[])::text FROM credit_pools.usage_events u WHERE customer_id = t
-    UNION ALL SELECT 'row ' || (to_jsonb(p) - '{customer_id,pool_id,last_hash,scope_revision,last_recharge_id}'::text[])::text FROM credit_pools.pool p WHERE customer_id = t
+    UNION ALL SELECT 'row ' || (to_jsonb(p) - '{customer_id,pool_id,last_hash,scope_revision,grants_revision,last_recharge_id}'::text[])::text FROM credit_pools.pool p WHERE customer_id = t
 $f$;
 SELECT count(*) AS otherwise FROM (SELECT written_of('direct') EXCEPT ALL SELECT written_of('stated')) x;
 SELECT count(*) AS otherwise FROM (SELECT written_of('stated') EXCEPT ALL SELECT written_of('direct')) x;
