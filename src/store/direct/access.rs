@@ -187,8 +187,8 @@ const READ_LOCK: pg_sys::LOCKMODE = pg_sys::AccessShareLock as pg_sys::LOCKMODE;
 const MOST_KEYS: usize = 3;
 /// No page has more line pointers than rows of nothing but a header, each with its pointer (MaxHeapTuplesPerPage).
 const MOST_ON_PAGE: usize = pg_sys::BLCKSZ as usize / 28;
-/// What two new versions take of a page beside themselves.
-const LINE_POINTERS: u32 = 32;
+/// So many new versions of a row must have room on its page, as others may write there at the same time.
+const ROOM_FOR: u32 = 4;
 /// Where the id of its usage is in a ledger row's values.
 const USAGE_ID: usize = 7;
 /// The operators = of text and bigint (pg_proc.dat; fixed for ever).
@@ -479,7 +479,7 @@ unsafe fn fetch(relation: pg_sys::Relation, root: Root, slot: *mut pg_sys::Tuple
             raw::ExecStoreBufferHeapTuple(tuple, slot, buffer);
         }
         raw::UnlockReleaseBuffer(buffer);
-        found.then(|| if free >= 2 * (*tuple).t_len + LINE_POINTERS { Room::Enough } else { Room::Little })
+        found.then(|| if free >= ROOM_FOR * ((*tuple).t_len + 8) { Room::Enough } else { Room::Little })
     }
 }
 
