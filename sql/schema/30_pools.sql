@@ -8,6 +8,7 @@ CREATE SEQUENCE credit_pools.grant_id_seq AS bigint;
 CREATE SEQUENCE credit_pools.usage_id_seq AS bigint;
 CREATE SEQUENCE credit_pools.recharge_id_seq AS bigint;
 CREATE SEQUENCE credit_pools.revision_seq AS bigint;
+CREATE SEQUENCE credit_pools.grants_revision_seq AS bigint;
 CREATE SEQUENCE credit_pools.schedule_id_seq AS bigint;
 CREATE SEQUENCE credit_pools.reservation_id_seq AS bigint;
 
@@ -28,7 +29,7 @@ CREATE SEQUENCE credit_pools.reservation_id_seq AS bigint;
 -- looks at every one of these and only up to the first text are their places known; then what usage leaves alone; then what
 -- it changes, together, as an update logs all bytes from its first change to its last.
 --
--- grants_revision is another number of revision_seq after each change of the pool's grants but plain usage, so that a session
+-- grants_revision is another number of grants_revision_seq after each change of the pool's grants but plain usage, so that a session
 -- knows whether the grant that it drew from last is still the first.
 --
 -- scope_id is resource_id with '' for the global scope, for the key; resource_id is NULL there, for the views.

@@ -36,6 +36,7 @@ SELECT pg_catalog.pg_extension_config_dump('credit_pools.grant_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('credit_pools.usage_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('credit_pools.recharge_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('credit_pools.revision_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('credit_pools.grants_revision_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('credit_pools.schedule_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('credit_pools.reservation_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('credit_pools.event_id_seq', '');

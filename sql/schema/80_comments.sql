@@ -42,6 +42,7 @@ COMMENT ON SEQUENCE credit_pools.recharge_id_seq IS 'recharge_id, below the shar
 COMMENT ON SEQUENCE credit_pools.schedule_id_seq IS 'schedule_id, below the shard''s number';
 COMMENT ON SEQUENCE credit_pools.reservation_id_seq IS 'The numbers of reservation ids that are made';
 COMMENT ON SEQUENCE credit_pools.event_id_seq IS 'event_id, below the shard''s number. Must keep CACHE 1: events are read in the order of their ids.';
+COMMENT ON SEQUENCE credit_pools.grants_revision_seq IS 'pool.grants_revision: tells a session that a pool''s grants are no longer as it knew them';
 COMMENT ON SEQUENCE credit_pools.revision_seq IS 'Revisions of subscriptions, and the numbers of subscription ids that are made';
 
 COMMENT ON VIEW credit_pools.pools IS 'One row per pool, right to the instant whether or not maintenance has run. Amounts in credits of the pool''s type.';

@@ -26,15 +26,15 @@ fn read_pool(row: &Row) -> Found {
         resource_id: Some(pool.resource_id.clone()).filter(|id| !id.is_empty()),
         credit_type_id: pool.credit_type_id.clone(),
         seq: pool.wallet.seq,
-        up_to_seq: row.int(34).unwrap_or_default(),
-        up_to_usage: row.int(35).unwrap_or_default(),
+        up_to_seq: row.int(PoolRow::COLUMNS + 6).unwrap_or_default(),
+        up_to_usage: row.int(PoolRow::COLUMNS + 7).unwrap_or_default(),
     };
     Found {
         row: pool,
-        created_at: row.time(29).unwrap_or(Instant::NEG_INFINITY),
-        next_expiry: row.time(30).zip(row.amount(31)),
-        expiring: row.amount(32).unwrap_or_default(),
-        grant_count: row.int(33).unwrap_or_default(),
+        created_at: row.time(PoolRow::COLUMNS + 1).unwrap_or(Instant::NEG_INFINITY),
+        next_expiry: row.time(PoolRow::COLUMNS + 2).zip(row.amount(PoolRow::COLUMNS + 3)),
+        expiring: row.amount(PoolRow::COLUMNS + 4).unwrap_or_default(),
+        grant_count: row.int(PoolRow::COLUMNS + 5).unwrap_or_default(),
         source,
     }
 }

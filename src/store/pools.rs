@@ -375,7 +375,7 @@ pub fn insert(pool: &PoolRow, now: Instant) -> bool {
               next_transition_at, last_hash, last_recorded_at, metadata, created_at, alert_thresholds, alert_percents, grants_revision)
          VALUES ($1, $2, $3, NULLIF($3, ''), $4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, $5, false, $10, $6, $7, 'infinity', '',
                  $8, $9, $8, CASE WHEN $11 THEN COALESCE($12, '{}') END, CASE WHEN $11 THEN COALESCE($13, '{}') END,
-                 nextval('credit_pools.revision_seq'))
+                 nextval('credit_pools.grants_revision_seq'))
          ON CONFLICT (customer_id, scope_id, credit_type_id) DO NOTHING",
     );
     let (thresholds, percents) = pool.alerts.as_ref().map(alerts::columns).unwrap_or_default();
@@ -470,7 +470,7 @@ pub fn update(pool: &PoolRow) {
              scope_revision = $15, recharge_threshold = $16, last_recharge_id = $17, breaker_opened_at = $18,
              last_hash = $19, last_recorded_at = $20, metadata = COALESCE($21, metadata), unbacked = $22, limited = $23,
              alert_granted = $24, alert_granted_until = $25,
-             grants_revision = nextval('credit_pools.revision_seq')
+             grants_revision = nextval('credit_pools.grants_revision_seq')
          WHERE customer_id = $1 AND pool_id = $2",
     );
     UPDATE.write(&state(pool), 1);
@@ -487,7 +487,7 @@ pub fn update_all(pools: &[&PoolRow]) {
              breaker_opened_at = u.breaker_opened_at, last_hash = u.last_hash, last_recorded_at = u.last_recorded_at,
              metadata = COALESCE(u.metadata, p.metadata), unbacked = u.unbacked, limited = u.limited,
              alert_granted = u.alert_granted, alert_granted_until = u.alert_granted_until,
-             grants_revision = nextval('credit_pools.revision_seq')
+             grants_revision = nextval('credit_pools.grants_revision_seq')
          FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21,
                      $22, $23, $24, $25)
              u (customer_id, pool_id, seq, balance, held, debt, restricted, granted, consumed, expired, voided,
