@@ -17,6 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use credit_pools_domain::Instant;
 use pgrx::pg_sys;
 
+use super::direct;
 use super::in_hand::{self, Thing};
 use super::spi::{Arg, Row, Statement, kept_back};
 use crate::error::{Error, Kind};
@@ -71,8 +72,11 @@ pub fn has_any_key(keys: &[(&str, &str)]) -> bool {
 pub fn has_keys() -> bool {
     // SAFETY: finds, opens and closes a table of the extension; no error can come between. The lock is given back.
     unsafe {
-        let schema = pg_sys::get_namespace_oid(c"credit_pools".as_ptr(), false);
-        let table = pg_sys::get_relname_relid(c"archived_usage".as_ptr(), schema);
+        let look_up = || {
+            let schema = pg_sys::get_namespace_oid(c"credit_pools".as_ptr(), false);
+            pg_sys::get_relname_relid(c"archived_usage".as_ptr(), schema)
+        };
+        let table = direct::archived_usage().unwrap_or_else(look_up);
         let lock = pg_sys::AccessShareLock as pg_sys::LOCKMODE;
         let relation = pg_sys::table_open(table, lock);
         let pages = pg_sys::RelationGetNumberOfBlocksInFork(relation, pg_sys::ForkNumber::MAIN_FORKNUM);

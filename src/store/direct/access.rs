@@ -105,6 +105,7 @@ mod raw {
             buffer: Buffer,
         ) -> *mut TupleTableSlot;
         fn slot_getsomeattrs_int(slot: *mut TupleTableSlot, count: c_int);
+        fn CreateTupleDescCopy(shape: TupleDesc) -> TupleDesc;
         fn heap_deform_tuple(tuple: HeapTuple, shape: TupleDesc, values: *mut Datum, nulls: *mut bool);
         fn simple_table_tuple_insert(relation: Relation, slot: *mut TupleTableSlot);
         fn GetCurrentTransactionId() -> TransactionId;
@@ -606,8 +607,10 @@ pub fn insert_entries(layout: &Layout, entries: &[(&[Arg], bool)]) -> Option<Res
             let holds = layout::holds();
             let mut taken = None;
             if holds {
+                // A copy of the shape: the table's own is counted, slot by slot, in a list that grows with them.
+                let shape = raw::CreateTupleDescCopy((*ledger).rd_att);
                 for (slot, (entry, _)) in slots.iter_mut().zip(rows) {
-                    *slot = entry_slot(layout, ledger, entry);
+                    *slot = entry_slot(layout, shape, entry);
                 }
                 let count = slots.len() as i32;
                 let command = raw::GetCurrentCommandId(true);
@@ -681,7 +684,7 @@ unsafe fn insert_entry(layout: &Layout, ledger: pg_sys::Relation, entry: &[(Datu
     // SAFETY: see the module's invariants. A virtual slot has room for a value per attribute of its shape.
     unsafe {
         use pg_sys::IndexUniqueCheck::{UNIQUE_CHECK_NO, UNIQUE_CHECK_PARTIAL, UNIQUE_CHECK_YES};
-        let slot = entry_slot(layout, ledger, entry);
+        let slot = entry_slot(layout, (*ledger).rd_att, entry);
         let mut free = true;
         if keyed {
             // As ON CONFLICT does: the row is there on trial, and where its key is taken goes again, as if it had never been
@@ -712,15 +715,15 @@ unsafe fn insert_entry(layout: &Layout, ledger: pg_sys::Relation, entry: &[(Datu
 /// A slot with the values of a ledger row.
 ///
 /// # Safety
-/// In `guarded`; a value per column of `Layout::ledger`.
+/// In `guarded`; a value per column of `Layout::ledger`, and its table's shape.
 unsafe fn entry_slot(
     layout: &Layout,
-    ledger: pg_sys::Relation,
+    shape: pg_sys::TupleDesc,
     entry: &[(Datum, bool)],
 ) -> *mut pg_sys::TupleTableSlot {
     // SAFETY: a virtual slot has room for a value per attribute of its shape.
     unsafe {
-        let slot = raw::MakeSingleTupleTableSlot((*ledger).rd_att, &raw const pg_sys::TTSOpsVirtual);
+        let slot = raw::MakeSingleTupleTableSlot(shape, &raw const pg_sys::TTSOpsVirtual);
         for (index, (value, null)) in layout.ledger.columns.iter().zip(entry) {
             *(*slot).tts_values.add(*index) = *value;
             *(*slot).tts_isnull.add(*index) = *null;

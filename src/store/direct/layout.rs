@@ -44,6 +44,8 @@ pub struct Layout {
     /// But read: what somebody adds to it does not matter.
     pub subscription: Table,
     pub active_subscription: Index,
+    /// But asked whether it has a page.
+    pub archived_usage: pg_sys::Oid,
 }
 
 /// What a usage changes of its pool, and of its grant.
@@ -56,7 +58,7 @@ thread_local! {
 /// Looked up and found to be not as it should: not to be looked up again until something changes.
 static UNUSABLE: AtomicBool = AtomicBool::new(false);
 static STALE: AtomicBool = AtomicBool::new(true);
-static TABLES: [std::sync::atomic::AtomicU32; 4] = [const { std::sync::atomic::AtomicU32::new(0) }; 4];
+static TABLES: [std::sync::atomic::AtomicU32; 5] = [const { std::sync::atomic::AtomicU32::new(0) }; 5];
 
 /// To be called for each relation of which PostgreSQL says that it has changed; 0 is all of them.
 pub fn forget(relation: u32) {
@@ -96,8 +98,8 @@ fn look_up() -> Option<Layout> {
         (oid != pg_sys::InvalidOid).then_some(oid)
     };
     let (pool, grant, ledger) = (oid(c"pool")?, oid(c"pool_grant")?, oid(c"ledger_entry")?);
-    let subscription = oid(c"subscription")?;
-    for (slot, oid) in TABLES.iter().zip([pool, grant, ledger, subscription]) {
+    let (subscription, archived_usage) = (oid(c"subscription")?, oid(c"archived_usage")?);
+    for (slot, oid) in TABLES.iter().zip([pool, grant, ledger, subscription, archived_usage]) {
         slot.store(oid.to_u32(), Ordering::Relaxed);
     }
     let (pool, grant, ledger) = (Opened::open(pool), Opened::open(grant), Opened::open(ledger));
@@ -124,9 +126,10 @@ fn look_up() -> Option<Layout> {
         ledger: ledger.table(ENTRY_COLUMNS, "")?,
         ledger_key: ledger.index("ledger_entry_usage_key", "customer_id, idempotency_key")?,
         ledger_place: ledger.index("ledger_entry_pkey", "customer_id, pool_id, seq")?,
-        ledger_usage: ledger.index("ledger_entry_usage", "usage_id, customer_id")?,
+        ledger_usage: ledger.index("ledger_entry_usage", "usage_id")?,
         subscription: subscription.table(TERMS_COLUMNS, "")?,
         active_subscription: subscription.index("subscription_one_active", "customer_id, resource_id")?,
+        archived_usage,
     };
     (ledger.indexes().count() == 3).then_some(layout)
 }

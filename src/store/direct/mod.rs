@@ -28,6 +28,11 @@ use remembered::{FirstGrant, Name};
 
 use super::spi::{self, Arg, Row};
 
+/// The table of archived keys, where it is known.
+pub fn archived_usage() -> Option<pg_sys::Oid> {
+    layout::current().map(|layout| layout.archived_usage)
+}
+
 /// The layout of the tables, where they can be gone to directly.
 fn ready() -> Option<Rc<Layout>> {
     // SAFETY: reads variables of the backend.
