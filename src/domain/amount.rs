@@ -20,6 +20,24 @@ const SUM_LIMIT: u128 = 10_u128.pow(MAX_SCALE + MAX_INTEGER_DIGITS + 2);
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Amount(i128);
 
+/// An amount's size in groups of four decimal digits, as a PostgreSQL numeric has it: the first group times 10,000 to the
+/// power of the weight, no group of zeros at either end.
+#[derive(Clone, Copy, Debug)]
+pub struct Groups {
+    all: [u16; 10],
+    start: usize,
+    end: usize,
+    pub weight: i32,
+    /// Decimals, without zeros at the end.
+    pub scale: u32,
+}
+
+impl Groups {
+    pub fn digits(&self) -> &[u16] {
+        self.all.get(self.start..self.end).unwrap_or_default()
+    }
+}
+
 /// Why a text or a result is no amount.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AmountError {
@@ -79,6 +97,39 @@ impl Amount {
             decimals -= 1;
         }
         decimals
+    }
+
+    /// `None` for what is beyond all sums (more than 19 digits before the point).
+    pub fn groups(self) -> Option<Groups> {
+        let size = self.0.unsigned_abs();
+        let mut whole = u64::try_from(size / ONE as u128).ok()?;
+        let decimals = (size % ONE as u128) as u64;
+        let mut all = [0; 10];
+        for group in all[..5].iter_mut().rev() {
+            *group = (whole % 10_000) as u16;
+            whole /= 10_000;
+        }
+        let mut scale = 0;
+        if decimals > 0 {
+            let mut rest = decimals;
+            scale = MAX_SCALE;
+            while rest % 10 == 0 {
+                rest /= 10;
+                scale -= 1;
+            }
+            // 18 decimals are four groups and half of one.
+            all[9] = (decimals % 100) as u16 * 100;
+            let mut rest = decimals / 100;
+            for group in all[5..9].iter_mut().rev() {
+                *group = (rest % 10_000) as u16;
+                rest /= 10_000;
+            }
+        }
+        let used = |group: &u16| *group != 0;
+        let (start, end) =
+            (all.iter().position(used).unwrap_or(0), all.iter().rposition(used).map_or(0, |last| last + 1));
+        let weight = if end == 0 { 0 } else { 4 - start as i32 };
+        Some(Groups { all, start, end, weight, scale })
     }
 
     /// Reads plain decimal notation, as PostgreSQL prints `numeric`.
@@ -288,6 +339,24 @@ mod tests {
         assert_eq!(amount("100").decimals(), 0);
         assert_eq!(amount("1.10").decimals(), 1);
         assert_eq!(amount("0.000000000000000001").decimals(), 18);
+    }
+
+    fn grouped(text: &str) -> (Vec<u16>, i32, u32) {
+        let groups = amount(text).groups().unwrap();
+        (groups.digits().to_vec(), groups.weight, groups.scale)
+    }
+
+    #[test]
+    fn groups_digits_as_numeric_does() {
+        assert_eq!(grouped("0"), (vec![], 0, 0));
+        assert_eq!(grouped("-1"), (vec![1], 0, 0));
+        assert_eq!(grouped("10000"), (vec![1], 1, 0));
+        assert_eq!(grouped("12345.5"), (vec![1, 2345, 5000], 1, 1));
+        assert_eq!(grouped("0.000010"), (vec![1000], -2, 5));
+        assert_eq!(grouped("0.000000000000000001"), (vec![100], -5, 18));
+        assert_eq!(grouped("100000000.0001"), (vec![1, 0, 0, 1], 2, 4));
+        assert!(Amount::from_raw(i128::from(u64::MAX) * ONE).groups().is_some());
+        assert!(Amount::from_raw((i128::from(u64::MAX) + 1) * ONE).groups().is_none());
     }
 
     #[test]

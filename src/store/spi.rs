@@ -622,16 +622,7 @@ fn from_text(input: unsafe fn(pg_sys::FunctionCallInfo) -> pg_sys::Datum, text: 
 }
 
 fn numeric_datum(amount: Amount) -> Option<pg_sys::Datum> {
-    let decimals = amount.decimals();
-    let mantissa = amount.raw() / 10_i128.pow(credit_pools_domain::MAX_SCALE - decimals);
-    match (i64::try_from(mantissa), decimals) {
-        // SAFETY: both return a palloc'd numeric. Without going through a text where it fits.
-        (Ok(whole), 0) => unsafe { Some(pg_sys::Datum::from(pg_sys::int64_to_numeric(whole))) },
-        (Ok(scaled), decimals) => unsafe {
-            Some(pg_sys::Datum::from(pg_sys::int64_div_fast_to_numeric(scaled, decimals as i32)))
-        },
-        _ => from_text(pg_sys::numeric_in, &amount.to_string()),
-    }
+    super::numeric::encode(amount).or_else(|| from_text(pg_sys::numeric_in, &amount.to_string()))
 }
 
 /// A one-dimensional array of the values' own type.

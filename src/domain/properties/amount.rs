@@ -230,4 +230,30 @@ proptest! {
         let larger = a.zip(b).map(|(a, b)| a.max(b));
         prop_assert_eq!(limit(a).max(limit(b)), limit(larger));
     }
+
+    /// The text without its point is the groups, one after the other.
+    #[test]
+    fn groups_are_the_digits(raw in raws()) {
+        let amount = Amount::from_raw(raw);
+        let Some(groups) = amount.groups() else {
+            prop_assert!(amount.raw().unsigned_abs() / 10_u128.pow(18) > u128::from(u64::MAX));
+            return Ok(());
+        };
+        let digits = groups.digits();
+        prop_assert!(digits.first() != Some(&0) && digits.last() != Some(&0) && digits.iter().all(|group| *group < 10_000));
+        prop_assert_eq!(groups.scale, amount.decimals());
+        let text: String = digits.iter().map(|group| format!("{group:04}")).collect();
+        // Places behind the point: those of the groups, of which the first has (weight + 1) times 4 before it.
+        let behind = 4 * (digits.len() as i32 - groups.weight - 1);
+        let shown = text + &"0".repeat((18 - behind).max(0) as usize);
+        let size = raw.unsigned_abs().to_string();
+        if digits.is_empty() {
+            prop_assert_eq!(raw, 0);
+        } else if behind <= 18 {
+            prop_assert_eq!(trimmed(&shown), size);
+        } else {
+            // The last group is half of one: behind is 20.
+            prop_assert_eq!(trimmed(&shown), size + "00");
+        }
+    }
 }
