@@ -184,9 +184,10 @@ CREATE TABLE credit_pools.ledger_entry (
 CREATE UNIQUE INDEX ledger_entry_usage_key ON credit_pools.ledger_entry (customer_id, idempotency_key)
     WHERE idempotency_key IS NOT NULL AND credits IS NOT NULL;
 
--- The rows of one usage, and those that take it back: usage_id grows with time, so this index does at its end only. An id is
--- in few rows and the index small, so that none that begins with customer_id seems better to the planner.
-CREATE INDEX ledger_entry_usage ON credit_pools.ledger_entry (usage_id) WHERE usage_id IS NOT NULL;
+-- The rows of one usage, and those that take it back: usage_id grows with time, so this index does at its end only.
+-- customer_id is in it so that no other way seems as good to the planner, even without statistics: it would be 17 bytes a
+-- usage smaller without, and verify_ledger takes minutes on a ledger that was never analyzed.
+CREATE INDEX ledger_entry_usage ON credit_pools.ledger_entry (usage_id, customer_id) WHERE usage_id IS NOT NULL;
 
 -- What has been taken back of each usage: credits, the sum of its rows of type reverse, and how much of its value counts
 -- no more in its period's total. Few usages have a row.

@@ -9,7 +9,7 @@ CREATE TABLE credit_pools.ledger_archive (
     LIKE credit_pools.ledger_entry,
     PRIMARY KEY (customer_id, pool_id, seq)
 ) WITH (autovacuum_freeze_min_age = 0); -- what never changes is frozen when it is vacuumed first
-CREATE INDEX ledger_archive_usage ON credit_pools.ledger_archive (usage_id) WHERE usage_id IS NOT NULL;
+CREATE INDEX ledger_archive_usage ON credit_pools.ledger_archive (usage_id, customer_id) WHERE usage_id IS NOT NULL;
 -- Each run adds the rows of a time: a question about another one passes over its pages.
 CREATE INDEX ledger_archive_time ON credit_pools.ledger_archive
     USING brin (recorded_at, effective_at) WITH (pages_per_range = 64, autosummarize = on);

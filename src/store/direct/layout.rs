@@ -126,7 +126,7 @@ fn look_up() -> Option<Layout> {
         ledger: ledger.table(ENTRY_COLUMNS, "")?,
         ledger_key: ledger.index("ledger_entry_usage_key", "customer_id, idempotency_key")?,
         ledger_place: ledger.index("ledger_entry_pkey", "customer_id, pool_id, seq")?,
-        ledger_usage: ledger.index("ledger_entry_usage", "usage_id")?,
+        ledger_usage: ledger.index("ledger_entry_usage", "usage_id, customer_id")?,
         subscription: subscription.table(TERMS_COLUMNS, "")?,
         active_subscription: subscription.index("subscription_one_active", "customer_id, resource_id")?,
         archived_usage,
