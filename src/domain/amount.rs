@@ -113,7 +113,7 @@ impl Amount {
         if decimals > 0 {
             let mut rest = decimals;
             scale = MAX_SCALE;
-            while rest % 10 == 0 {
+            while rest.is_multiple_of(10) {
                 rest /= 10;
                 scale -= 1;
             }
