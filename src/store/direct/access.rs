@@ -87,6 +87,10 @@ mod raw {
         fn index_endscan(scan: IndexScanDesc);
         fn RelationGetNumberOfBlocksInFork(relation: Relation, fork: ForkNumber::Type) -> BlockNumber;
         fn ReadBuffer(relation: Relation, block: BlockNumber) -> Buffer;
+        #[cfg(feature = "pg15")]
+        fn ReadRecentBuffer(file: RelFileNode, fork: ForkNumber::Type, block: BlockNumber, recent: Buffer) -> bool;
+        #[cfg(not(feature = "pg15"))]
+        fn ReadRecentBuffer(file: RelFileLocator, fork: ForkNumber::Type, block: BlockNumber, recent: Buffer) -> bool;
         fn LockBuffer(buffer: Buffer, mode: c_int);
         fn UnlockReleaseBuffer(buffer: Buffer);
         fn heap_hot_search_buffer(
@@ -403,7 +407,7 @@ impl<'t> Search<'t> {
                 raw::UnlockReleaseBuffer(buffer);
                 let offset = usize::from(image.place.ip_posid);
                 let root = offset.checked_sub(1).and_then(|index| roots.get(index)).copied().unwrap_or(0);
-                (root != 0).then_some(Root { block, offset: root })
+                (root != 0).then_some(Root { block, offset: root, buffer })
             })
         }
     }
@@ -460,16 +464,12 @@ fn block_of(place: &pg_sys::ItemPointerData) -> u32 {
 unsafe fn fetch(relation: pg_sys::Relation, root: Root, slot: *mut pg_sys::TupleTableSlot) -> Option<Room> {
     // SAFETY: as above. The tuple is looked for under the page's lock, and kept by the slot's pin.
     unsafe {
-        // Vacuum may have cut the table off since.
-        if root.block >= raw::RelationGetNumberOfBlocksInFork(relation, pg_sys::ForkNumber::MAIN_FORKNUM) {
-            return None;
-        }
+        let buffer = read_block(relation, root)?;
         let mut place = pg_sys::ItemPointerData {
             ip_blkid: pg_sys::BlockIdData { bi_hi: (root.block >> 16) as u16, bi_lo: root.block as u16 },
             ip_posid: root.offset,
         };
         let tuple = &raw mut (*slot.cast::<pg_sys::BufferHeapTupleTableSlot>()).base.tupdata;
-        let buffer = raw::ReadBuffer(relation, root.block);
         raw::LockBuffer(buffer, pg_sys::BUFFER_LOCK_SHARE as i32);
         let snapshot = raw::GetActiveSnapshot();
         let found = raw::heap_hot_search_buffer(&mut place, relation, buffer, snapshot, tuple, ptr::null_mut(), true);
@@ -481,6 +481,28 @@ unsafe fn fetch(relation: pg_sys::Relation, root: Root, slot: *mut pg_sys::Tuple
         }
         raw::UnlockReleaseBuffer(buffer);
         found.then(|| if free >= ROOM_FOR * ((*tuple).t_len + 8) { Room::Enough } else { Room::Little })
+    }
+}
+
+/// The block, pinned; `None` where the table has it no more. As a rule it still is in the buffer where it was, which saves
+/// asking for the file's length and looking for the buffer.
+///
+/// # Safety
+/// In `guarded`, with the relation open.
+unsafe fn read_block(relation: pg_sys::Relation, root: Root) -> Option<pg_sys::Buffer> {
+    let main = pg_sys::ForkNumber::MAIN_FORKNUM;
+    // SAFETY: as above. The buffer is a shared one, as the table is, and is taken only while it has this very block.
+    unsafe {
+        #[cfg(feature = "pg15")]
+        let file = (*relation).rd_node;
+        #[cfg(not(feature = "pg15"))]
+        let file = (*relation).rd_locator;
+        if raw::ReadRecentBuffer(file, main, root.block, root.buffer) {
+            return Some(root.buffer);
+        }
+        // Vacuum may have cut the table off since.
+        let there = root.block < raw::RelationGetNumberOfBlocksInFork(relation, main);
+        there.then(|| raw::ReadBuffer(relation, root.block))
     }
 }
 

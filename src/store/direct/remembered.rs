@@ -13,6 +13,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 pub struct Root {
     pub block: u32,
     pub offset: u16,
+    /// The shared buffer that had the block.
+    pub buffer: i32,
 }
 
 /// A pool's name, shortened: two names may be the same.
